@@ -1,0 +1,190 @@
+//! What makes an event acceptable. The sender checks before it sends, DataStorage before it stores: by the same rules.
+
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use super::{
+    AuditEventRequest, BLOCK_CLEARED, WORKFLOW_UNBLOCKED, WorkflowExecutionAuditPayload,
+    WorkflowExecutionWebhookAuditPayload,
+};
+
+/// Clocks may differ by this much before an event is from the future.
+const MAX_AHEAD: SignedDuration = SignedDuration::from_mins(60);
+/// Older events are not accepted.
+const MAX_AGE: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// A field that is not acceptable, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// Path of the field, for example `[3].event_data.phase`.
+    pub field: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl FieldError {
+    /// `field` is not acceptable because of `reason`.
+    pub fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { field: field.into(), reason: reason.into() }
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.reason)
+    }
+}
+
+/// Every reason not to accept the batch; fields are prefixed with the event's index. An empty batch is one.
+pub fn validate_batch(events: &[AuditEventRequest], now: Timestamp) -> Vec<FieldError> {
+    if events.is_empty() {
+        return vec![FieldError::new("body", "must hold at least one event")];
+    }
+    events
+        .iter()
+        .enumerate()
+        .flat_map(|(index, event)| {
+            validate_event(event, now)
+                .into_iter()
+                .map(move |error| FieldError::new(format!("[{index}].{}", error.field), error.reason))
+        })
+        .collect()
+}
+
+/// Every reason not to accept the event at `now`.
+pub fn validate_event(event: &AuditEventRequest, now: Timestamp) -> Vec<FieldError> {
+    let lengths = [
+        ("version", event.version.as_str(), 20),
+        ("event_type", event.event_type.as_str(), 100),
+        ("event_action", event.event_action.as_str(), 50),
+        ("correlation_id", event.correlation_id.as_str(), 255),
+    ];
+    let mut errors: Vec<FieldError> =
+        lengths.into_iter().filter_map(|(field, text, max)| check_length(field, text, max)).collect();
+    let ahead = event.event_timestamp.duration_since(now);
+    if ahead > MAX_AHEAD {
+        errors.push(FieldError::new("event_timestamp", "is more than 60 minutes in the future"));
+    } else if -ahead > MAX_AGE {
+        errors.push(FieldError::new("event_timestamp", "is more than 7 days old"));
+    }
+    if event.duration_ms.is_some_and(|millis| millis < 0) {
+        errors.push(FieldError::new("duration_ms", "must not be negative"));
+    }
+    errors.extend(check_data(event));
+    errors
+}
+
+fn check_length(field: &str, text: &str, max: usize) -> Option<FieldError> {
+    let length = text.chars().count();
+    match length {
+        0 => Some(FieldError::new(field, "must not be empty")),
+        _ if length > max => {
+            Some(FieldError::new(field, format!("must have at most {max} characters, has {length}")))
+        }
+        _ => None,
+    }
+}
+
+/// The payload must say its type, the type must go with the envelope's, and known types must have their fields.
+fn check_data(event: &AuditEventRequest) -> Option<FieldError> {
+    let Some(data_type) = event.event_data.get("event_type").and_then(Value::as_str) else {
+        return Some(FieldError::new("event_data.event_type", "must say which payload this is"));
+    };
+    let expected = if event.event_type == BLOCK_CLEARED { WORKFLOW_UNBLOCKED } else { &event.event_type };
+    if data_type != expected {
+        return Some(FieldError::new(
+            "event_data.event_type",
+            format!("must be `{expected}` for events of type `{}`, is `{data_type}`", event.event_type),
+        ));
+    }
+    let data = Value::Object(event.event_data.clone());
+    let parsed = match data_type {
+        WORKFLOW_UNBLOCKED => serde_json::from_value::<WorkflowExecutionWebhookAuditPayload>(data).err(),
+        _ if data_type.starts_with("workflowexecution.") => {
+            serde_json::from_value::<WorkflowExecutionAuditPayload>(data).err()
+        }
+        _ => None,
+    };
+    parsed.map(|error| FieldError::new("event_data", format!("is not a `{data_type}` payload: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2026-01-10T12:00:00Z".parse().unwrap()
+    }
+
+    fn event() -> Value {
+        json!({
+            "version": "1.0",
+            "event_type": "workflowexecution.execution.started",
+            "event_timestamp": "2026-01-10T12:00:00Z",
+            "event_category": "workflowexecution",
+            "event_action": "started",
+            "event_outcome": "success",
+            "correlation_id": "rr-1",
+            "event_data": {
+                "event_type": "workflowexecution.execution.started",
+                "workflow_id": "restart", "workflow_version": "1.0.0", "target_resource": "default/deployment/web",
+                "phase": "Pending", "container_image": "example/workflow:1", "execution_name": "we-1",
+            },
+        })
+    }
+
+    /// The fields complained about when `pointer` of a valid event is set to `value`.
+    fn check(pointer: &str, value: Value) -> Vec<String> {
+        let mut event = event();
+        *event.pointer_mut(pointer).unwrap() = value;
+        let event = serde_json::from_value(event).unwrap();
+        validate_event(&event, now()).into_iter().map(|error| error.field).collect()
+    }
+
+    #[test]
+    fn fields_are_judged_one_by_one() {
+        let text = |length: usize| json!("x".repeat(length));
+        for (pointer, value, expected) in [
+            ("/version", json!("1.0"), None),
+            ("/version", text(21), Some("version")),
+            ("/correlation_id", json!(""), Some("correlation_id")),
+            ("/correlation_id", text(256), Some("correlation_id")),
+            ("/event_action", text(51), Some("event_action")),
+            ("/event_timestamp", json!("2026-01-10T13:00:00Z"), None),
+            ("/event_timestamp", json!("2026-01-10T13:00:01Z"), Some("event_timestamp")),
+            ("/event_timestamp", json!("2026-01-03T12:00:00Z"), None),
+            ("/event_timestamp", json!("2026-01-03T11:59:59Z"), Some("event_timestamp")),
+            (
+                "/event_data/event_type",
+                json!("workflowexecution.workflow.failed"),
+                Some("event_data.event_type"),
+            ),
+            ("/event_data/phase", json!(""), Some("event_data")),
+            ("/event_data/workflow_id", json!(7), Some("event_data")),
+            ("/event_data", json!({}), Some("event_data.event_type")),
+        ] {
+            assert_eq!(check(pointer, value.clone()), Vec::from_iter(expected), "{pointer} = {value}");
+        }
+    }
+
+    #[test]
+    fn other_services_payloads_need_only_their_type() {
+        let mut event = event();
+        event["event_type"] = json!("gateway.signal.received");
+        event["event_category"] = json!("gateway");
+        event["event_data"] = json!({"event_type": "gateway.signal.received", "alert_name": "x"});
+        assert_eq!(validate_event(&serde_json::from_value(event).unwrap(), now()), []);
+    }
+
+    #[test]
+    fn a_batch_names_the_event() {
+        let good: AuditEventRequest = serde_json::from_value(event()).unwrap();
+        let bad = AuditEventRequest { correlation_id: String::new(), ..good.clone() };
+        assert_eq!(validate_batch(&[good, bad], now())[0].field, "[1].correlation_id");
+        assert_eq!(validate_batch(&[], now())[0].field, "body");
+    }
+}
