@@ -1,1 +1,9 @@
-//! engine
+//! An embedded Kubernetes in one process: API server, controllers, service routing and one node that runs pods from real
+//! images in Linux namespaces.
+//!
+//! It stands in for a cluster where no container engine exists, with the same kubeconfig, manifests, images and tests. It is
+//! not a production cluster: one node, state in memory only, no encryption at rest, no persistent volumes, no conversion
+//! webhooks, no CEL, no protobuf, no `exec`, `attach` or `port-forward`.
+
+pub mod kubelet;
+pub mod status;
