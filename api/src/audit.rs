@@ -1,9 +1,15 @@
 //! Audit events: what services send to DataStorage, what it stores, and what it answers.
 
+mod chain;
+mod event_data;
+mod event_type;
 mod payload;
 mod query;
 mod validation;
 
+pub use chain::*;
+pub use event_data::EventData;
+pub use event_type::{event_types, required_fields};
 pub use payload::*;
 pub use query::*;
 pub use validation::{FieldError, validate_batch, validate_event};
@@ -92,6 +98,7 @@ impl EventOutcome {
 
 /// An event on its way to DataStorage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct AuditEventRequest {
     /// Chosen by the sender so that sending again stores nothing twice; DataStorage makes one up when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -121,15 +128,19 @@ pub struct AuditEventRequest {
     pub event_data: Map<String, Value>,
     /// `service`, `user` or `external`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 50)]
     pub actor_type: Option<String>,
     /// Who did it: a service's name or a Kubernetes user name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 255)]
     pub actor_id: Option<String>,
     /// Kind of the object concerned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 100)]
     pub resource_type: Option<String>,
     /// Name or uid of the object concerned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 255)]
     pub resource_id: Option<String>,
     /// The event that caused this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,12 +148,15 @@ pub struct AuditEventRequest {
     pub parent_event_id: Option<Uuid>,
     /// Kubernetes namespace of the object concerned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 253)]
     pub namespace: Option<String>,
     /// Cluster it happened in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 255)]
     pub cluster_name: Option<String>,
     /// `info` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 20)]
     pub severity: Option<String>,
     /// How long it took, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,10 +9,8 @@ use utoipa::ToSchema;
 
 use crate::workflow_execution::{FailureReason, Phase};
 
-/// Envelope type of the event for a cleared block; its payload is a [`WorkflowExecutionWebhookAuditPayload`].
+/// Type of the event for a cleared block, in the envelope and in its [`WorkflowExecutionWebhookAuditPayload`].
 pub const BLOCK_CLEARED: &str = "workflowexecution.block.cleared";
-/// Payload type that goes with [`BLOCK_CLEARED`].
-pub const WORKFLOW_UNBLOCKED: &str = "webhook.workflow.unblocked";
 
 /// What the controller reports about an execution.
 #[derive(
@@ -82,19 +80,6 @@ impl fmt::Display for WorkflowExecutionEventType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// The payloads this version knows. Events of other services carry other objects.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
-pub enum EventData {
-    /// Types `workflowexecution.*`.
-    WorkflowExecution(Box<WorkflowExecutionAuditPayload>),
-    /// Type [`WORKFLOW_UNBLOCKED`].
-    BlockClearance(WorkflowExecutionWebhookAuditPayload),
-    /// Any other object with an `event_type`.
-    #[schema(value_type = Object)]
-    Other(Map<String, Value>),
 }
 
 /// Payload of the controller's events.
@@ -179,8 +164,8 @@ pub enum ErrorComponent {
 /// Payload of the event for a cleared block.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WorkflowExecutionWebhookAuditPayload {
-    /// Always [`WORKFLOW_UNBLOCKED`].
-    pub event_type: UnblockedEventType,
+    /// Always [`BLOCK_CLEARED`].
+    pub event_type: BlockClearedEventType,
     /// Name of the execution.
     pub workflow_name: String,
     /// Why the operator cleared it.
@@ -198,7 +183,7 @@ impl WorkflowExecutionWebhookAuditPayload {
     /// The block that execution `name` put on its target was cleared at `cleared_at` because of `reason`.
     pub fn new(name: impl Into<String>, reason: impl Into<String>, cleared_at: Timestamp) -> Self {
         Self {
-            event_type: UnblockedEventType::WorkflowUnblocked,
+            event_type: BlockClearedEventType::BlockCleared,
             workflow_name: name.into(),
             clear_reason: reason.into(),
             cleared_at,
@@ -210,10 +195,10 @@ impl WorkflowExecutionWebhookAuditPayload {
 
 /// The one type of [`WorkflowExecutionWebhookAuditPayload`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub enum UnblockedEventType {
-    /// [`WORKFLOW_UNBLOCKED`].
-    #[serde(rename = "webhook.workflow.unblocked")]
-    WorkflowUnblocked,
+pub enum BlockClearedEventType {
+    /// [`BLOCK_CLEARED`].
+    #[serde(rename = "workflowexecution.block.cleared")]
+    BlockCleared,
 }
 
 /// State before a clearance.

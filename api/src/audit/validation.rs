@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{
-    AuditEventRequest, BLOCK_CLEARED, WORKFLOW_UNBLOCKED, WorkflowExecutionAuditPayload,
-    WorkflowExecutionWebhookAuditPayload,
+    AuditEventRequest, BLOCK_CLEARED, WorkflowExecutionAuditPayload, WorkflowExecutionWebhookAuditPayload,
+    required_fields,
 };
 
 /// Clocks may differ by this much before an event is from the future.
@@ -69,6 +69,20 @@ pub fn validate_event(event: &AuditEventRequest, now: Timestamp) -> Vec<FieldErr
     } else if -ahead > MAX_AGE {
         errors.push(FieldError::new("event_timestamp", "is more than 7 days old"));
     }
+    let optional = [
+        ("actor_type", &event.actor_type, 50),
+        ("actor_id", &event.actor_id, 255),
+        ("resource_type", &event.resource_type, 100),
+        ("resource_id", &event.resource_id, 255),
+        ("namespace", &event.namespace, 253),
+        ("cluster_name", &event.cluster_name, 255),
+        ("severity", &event.severity, 20),
+    ];
+    errors.extend(
+        optional
+            .into_iter()
+            .filter_map(|(field, text, max)| text.as_deref().and_then(|text| check_text(field, text, max))),
+    );
     if event.duration_ms.is_some_and(|millis| millis < 0) {
         errors.push(FieldError::new("duration_ms", "must not be negative"));
     }
@@ -77,35 +91,63 @@ pub fn validate_event(event: &AuditEventRequest, now: Timestamp) -> Vec<FieldErr
 }
 
 fn check_length(field: &str, text: &str, max: usize) -> Option<FieldError> {
+    if text.is_empty() {
+        return Some(FieldError::new(field, "must not be empty"));
+    }
+    check_text(field, text, max)
+}
+
+fn check_text(field: &str, text: &str, max: usize) -> Option<FieldError> {
     let length = text.chars().count();
-    match length {
-        0 => Some(FieldError::new(field, "must not be empty")),
-        _ if length > max => {
-            Some(FieldError::new(field, format!("must have at most {max} characters, has {length}")))
-        }
-        _ => None,
+    if length > max {
+        return Some(FieldError::new(field, format!("must have at most {max} characters, has {length}")));
+    }
+    text.contains('\0').then(|| FieldError::new(field, "must not contain the character U+0000"))
+}
+
+/// PostgreSQL stores no U+0000 in text or JSON, so no event may depend on one.
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
-/// The payload must say its type, the type must go with the envelope's, and known types must have their fields.
+/// The payload must say its type, which must be known and the envelope's, and must have that type's fields.
 fn check_data(event: &AuditEventRequest) -> Option<FieldError> {
     let Some(data_type) = event.event_data.get("event_type").and_then(Value::as_str) else {
         return Some(FieldError::new("event_data.event_type", "must say which payload this is"));
     };
-    let expected = if event.event_type == BLOCK_CLEARED { WORKFLOW_UNBLOCKED } else { &event.event_type };
-    if data_type != expected {
+    let Some(required) = required_fields(data_type) else {
         return Some(FieldError::new(
             "event_data.event_type",
-            format!("must be `{expected}` for events of type `{}`, is `{data_type}`", event.event_type),
+            format!("`{data_type}` is not a known event type; /openapi.json lists them"),
+        ));
+    };
+    if data_type != event.event_type {
+        return Some(FieldError::new(
+            "event_data.event_type",
+            format!("must equal the envelope's `{}`, is `{data_type}`", event.event_type),
+        ));
+    }
+    if let Some(missing) = required.iter().find(|field| !event.event_data.contains_key(**field)) {
+        return Some(FieldError::new(
+            format!("event_data.{missing}"),
+            format!("is required in a `{data_type}` payload"),
         ));
     }
     let data = Value::Object(event.event_data.clone());
-    let parsed = match data_type {
-        WORKFLOW_UNBLOCKED => serde_json::from_value::<WorkflowExecutionWebhookAuditPayload>(data).err(),
-        _ if data_type.starts_with("workflowexecution.") => {
-            serde_json::from_value::<WorkflowExecutionAuditPayload>(data).err()
-        }
-        _ => None,
+    if has_nul(&data) {
+        return Some(FieldError::new("event_data", "must not contain the character U+0000"));
+    }
+    let parsed = if data_type == BLOCK_CLEARED {
+        serde_json::from_value::<WorkflowExecutionWebhookAuditPayload>(data).err()
+    } else if data_type.starts_with("workflowexecution.") {
+        serde_json::from_value::<WorkflowExecutionAuditPayload>(data).err()
+    } else {
+        None
     };
     parsed.map(|error| FieldError::new("event_data", format!("is not a `{data_type}` payload: {error}")))
 }
@@ -165,18 +207,27 @@ mod tests {
             ),
             ("/event_data/phase", json!(""), Some("event_data")),
             ("/event_data/workflow_id", json!(7), Some("event_data")),
+            ("/event_data/workflow_id", json!("a\u{0}b"), Some("event_data")),
             ("/event_data", json!({}), Some("event_data.event_type")),
+            ("/event_data", json!({"event_type": "no.such.type"}), Some("event_data.event_type")),
+            ("/correlation_id", json!("a\u{0}b"), Some("correlation_id")),
         ] {
             assert_eq!(check(pointer, value.clone()), Vec::from_iter(expected), "{pointer} = {value}");
         }
     }
 
     #[test]
-    fn other_services_payloads_need_only_their_type() {
+    fn other_services_payloads_need_their_types_fields() {
         let mut event = event();
         event["event_type"] = json!("gateway.signal.received");
         event["event_category"] = json!("gateway");
-        event["event_data"] = json!({"event_type": "gateway.signal.received", "alert_name": "x"});
+        event["event_data"] = json!({
+            "event_type": "gateway.signal.received", "alert_name": "x", "signal_type": "prometheus-alert",
+            "namespace": "default",
+        });
+        let errors = validate_event(&serde_json::from_value(event.clone()).unwrap(), now());
+        assert_eq!(errors[0].field, "event_data.fingerprint");
+        event["event_data"]["fingerprint"] = json!("f");
         assert_eq!(validate_event(&serde_json::from_value(event).unwrap(), now()), []);
     }
 
