@@ -5,5 +5,6 @@
 //! not a production cluster: one node, state in memory only, no encryption at rest, no persistent volumes, no conversion
 //! webhooks, no CEL, no protobuf, no `exec`, `attach` or `port-forward`.
 
+pub mod isolation;
 pub mod kubelet;
 pub mod status;

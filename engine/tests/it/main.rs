@@ -1,0 +1,6 @@
+//! Integration tests of the engine.
+
+#[cfg(test)]
+mod isolation;
+#[cfg(test)]
+mod role;
