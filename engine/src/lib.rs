@@ -5,6 +5,9 @@
 //! not a production cluster: one node, state in memory only, no encryption at rest, no persistent volumes, no conversion
 //! webhooks, no CEL, no protobuf, no `exec`, `attach` or `port-forward`.
 
+pub mod api;
 pub mod isolation;
 pub mod kubelet;
+pub mod pki;
 pub mod status;
+pub mod store;
