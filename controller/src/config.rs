@@ -1,0 +1,154 @@
+//! Flags of the controller, checked before anything is touched.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use clap::Parser;
+use jiff::SignedDuration;
+
+use crate::engines::job::Place;
+use crate::reconcile::decide::{Backoff, Settings};
+
+/// Executes workflows against targets, one at a time per target, and accounts for each.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "workflowexecution-controller", version)]
+pub struct Config {
+    /// Namespace in which workflows run.
+    #[arg(long, default_value = api::names::EXECUTION_NAMESPACE, value_name = "NAMESPACE")]
+    pub execution_namespace: String,
+    /// ServiceAccount workflows run as, in that namespace.
+    #[arg(long, default_value = "kubernaut-workflow-runner", value_name = "NAME")]
+    pub service_account: String,
+    /// How long a target rests after an execution: a duration such as `5s`, or minutes.
+    #[arg(long, default_value = "5m", value_name = "DURATION", value_parser = minutes)]
+    pub cooldown_period: SignedDuration,
+    /// How long a target rests after an execution that could not start: seconds, or a duration.
+    #[arg(long, default_value = "60s", value_name = "DURATION", value_parser = seconds)]
+    pub base_cooldown_seconds: SignedDuration,
+    /// At most that long after several of them: minutes, or a duration.
+    #[arg(long, default_value = "10m", value_name = "DURATION", value_parser = minutes)]
+    pub max_cooldown_minutes: SignedDuration,
+    /// Doublings of that rest, at most.
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10))]
+    pub max_backoff_exponent: u32,
+    /// Longest run of a workflow that does not say.
+    #[arg(long, default_value = "1h", value_name = "DURATION", value_parser = minutes)]
+    pub default_timeout: SignedDuration,
+    /// Where audit events are stored.
+    #[arg(long, default_value = "http://datastorage.kubernaut-system:8080", value_name = "URL", value_parser = url)]
+    pub datastorage_url: String,
+    /// Longest request to DataStorage: seconds, or a duration.
+    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = seconds)]
+    pub datastorage_timeout: SignedDuration,
+    /// Where `/metrics` is served.
+    #[arg(long, default_value = ":9090", value_name = "[IP]:PORT", value_parser = address)]
+    pub metrics_bind_address: SocketAddr,
+    /// Where `/healthz` and `/readyz` are served.
+    #[arg(long, default_value = ":8081", value_name = "[IP]:PORT", value_parser = address)]
+    pub health_probe_bind_address: SocketAddr,
+}
+
+impl Config {
+    /// What decisions depend on.
+    pub fn settings(&self) -> Result<Settings, String> {
+        let backoff = Backoff {
+            base: self.base_cooldown_seconds,
+            max: self.max_cooldown_minutes,
+            max_exponent: self.max_backoff_exponent,
+        };
+        if backoff.max < backoff.base {
+            return Err("--max-cooldown-minutes must not be shorter than --base-cooldown-seconds".to_owned());
+        }
+        Ok(Settings { cooldown: self.cooldown_period, backoff })
+    }
+
+    /// Where workflows run.
+    pub fn place(&self) -> Place {
+        Place {
+            namespace: self.execution_namespace.clone(),
+            service_account: self.service_account.clone(),
+            timeout: self.default_timeout,
+        }
+    }
+
+    /// Longest request to DataStorage.
+    pub fn datastorage_timeout(&self) -> Duration {
+        self.datastorage_timeout.unsigned_abs()
+    }
+}
+
+fn minutes(text: &str) -> Result<SignedDuration, String> {
+    duration(text, 60)
+}
+
+fn seconds(text: &str) -> Result<SignedDuration, String> {
+    duration(text, 1)
+}
+
+/// A positive duration; a bare number counts units of `unit` seconds.
+fn duration(text: &str, unit: i64) -> Result<SignedDuration, String> {
+    let parsed = match text.parse::<i64>() {
+        Ok(number) => SignedDuration::from_secs(number.saturating_mul(unit)),
+        Err(_) => api::duration::parse(text).map_err(|error| error.to_string())?,
+    };
+    if parsed.is_positive() { Ok(parsed) } else { Err("must be longer than nothing".to_owned()) }
+}
+
+/// `:9090` means every address, as in Go.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let parsed = match text.strip_prefix(':') {
+        Some(port) => port.parse().map(|port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).ok(),
+        None => text.parse().ok(),
+    };
+    parsed.ok_or_else(|| "is neither `:PORT` nor `IP:PORT`".to_owned())
+}
+
+fn url(text: &str) -> Result<String, String> {
+    match reqwest::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(text.to_owned()),
+        Ok(_) => Err("must be an http or https URL with a host".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(flags: &[&str]) -> Result<Config, String> {
+        let flags = ["workflowexecution-controller"].iter().chain(flags);
+        Config::try_parse_from(flags).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_take_durations_and_the_numbers_of_old() {
+        for (flag, expected) in [
+            ("--cooldown-period=5s", SignedDuration::from_secs(5)),
+            ("--cooldown-period=1", SignedDuration::from_mins(1)),
+            ("--cooldown-period=1m30s", SignedDuration::from_secs(90)),
+        ] {
+            assert_eq!(parse(&[flag]).unwrap().cooldown_period, expected, "{flag}");
+        }
+        assert_eq!(
+            parse(&["--base-cooldown-seconds=7"]).unwrap().base_cooldown_seconds,
+            SignedDuration::from_secs(7)
+        );
+        assert_eq!(parse(&[]).unwrap().metrics_bind_address, "0.0.0.0:9090".parse().unwrap());
+    }
+
+    #[test]
+    fn wrong_flags_are_refused_by_name() {
+        for flag in [
+            "--cooldown-period=0",
+            "--cooldown-period=soon",
+            "--max-backoff-exponent=11",
+            "--datastorage-url=datastorage:8080",
+            "--metrics-bind-address=metrics",
+        ] {
+            let message = parse(&[flag]).unwrap_err();
+            assert!(message.contains(flag.split('=').next().unwrap()), "{message}");
+        }
+        let config = parse(&["--base-cooldown-seconds=2m", "--max-cooldown-minutes=1"]).unwrap();
+        assert!(config.settings().unwrap_err().contains("--max-cooldown-minutes"));
+    }
+}
