@@ -1,0 +1,193 @@
+//! A mistake in a file somebody wrote: where it is, what it says there, and the edit that fixes it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A mistake at one place of one file. Prints as
+///
+/// ```text
+/// manifests/components.toml:4:1: unknown field `need`
+///   |
+/// 4 | need = ["namespaces"]
+///   | ^^^^
+///   = hint: did you mean `needs`?
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// The file, as it was given to the reader.
+    pub file: PathBuf,
+    /// Line, from 1; 0 when the mistake is the file as a whole.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// How many characters are marked, at least 1.
+    pub width: usize,
+    /// The text of that line.
+    pub text: String,
+    /// What is wrong, as a fragment without full stop.
+    pub message: String,
+    /// The edit or command that fixes it.
+    pub hint: Option<String>,
+}
+
+impl Mistake {
+    /// A mistake that belongs to a whole file (it is missing, it is not UTF-8).
+    pub fn whole_file(file: &Path, message: impl Into<String>) -> Mistake {
+        Mistake {
+            file: file.to_path_buf(),
+            line: 0,
+            column: 0,
+            width: 0,
+            text: String::new(),
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// A mistake at a line and column (both from 1) of `input`.
+    pub fn at(
+        file: &Path,
+        input: &str,
+        line: usize,
+        column: usize,
+        width: usize,
+        message: impl Into<String>,
+    ) -> Mistake {
+        let text = input.lines().nth(line.saturating_sub(1)).unwrap_or_default().to_owned();
+        let message = message.into();
+        Mistake {
+            file: file.to_path_buf(),
+            line,
+            column: column.max(1),
+            width: width.max(1),
+            text,
+            message,
+            hint: None,
+        }
+    }
+
+    /// The same mistake with a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Mistake {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same mistake with a hint when there is one.
+    #[must_use]
+    pub fn maybe_hint(mut self, hint: Option<String>) -> Mistake {
+        self.hint = hint;
+        self
+    }
+
+    /// A YAML reader's complaint.
+    pub(crate) fn from_yaml(file: &Path, input: &str, error: &serde_saphyr::Error) -> Mistake {
+        let formatter = serde_saphyr::UserMessageFormatter;
+        let message = error.without_snippet().render_with_formatter(&formatter);
+        let message = first_line(&message);
+        // The reader repeats the place at the end of its sentence; it is printed before it here.
+        let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
+        match error.location() {
+            Some(at) => {
+                let (line, column) = (as_index(at.line()), as_index(at.column()));
+                Mistake::at(file, input, line, column, 1, message)
+            }
+            None => Mistake::whole_file(file, message),
+        }
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Mistake { file, line, column, width, text, message, hint } = self;
+        if *line == 0 {
+            write!(out, "{}: {message}", file.display())?;
+            return match hint {
+                Some(hint) => write!(out, "\n  = hint: {hint}"),
+                None => Ok(()),
+            };
+        }
+        let number = line.to_string();
+        let gutter = " ".repeat(number.len());
+        writeln!(out, "{}:{line}:{column}: {message}", file.display())?;
+        writeln!(out, "{gutter} |")?;
+        writeln!(out, "{number} | {text}")?;
+        write!(out, "{gutter} | {}{}", " ".repeat(column - 1), "^".repeat(*width))?;
+        match hint {
+            Some(hint) => write!(out, "\n{gutter} = hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Mistake {}
+
+/// The candidate closest to what was written, when it is close enough to be a slip of the hand.
+pub fn did_you_mean<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(written, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.chars().count().max(written.len()) / 4)
+        .min()
+        .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
+}
+
+/// "unknown field `need`, expected one of `needs`, `deadline`" → "did you mean `needs`?"
+fn suggestion_in(message: &str) -> Option<String> {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let is_unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
+    if !is_unknown {
+        return None;
+    }
+    let written = quoted.next()?;
+    let candidates: Vec<&str> = quoted.collect();
+    did_you_mean(written, candidates.iter().copied())
+        .or_else(|| Some(format!("known here: {}", candidates.join(", "))).filter(|_| !candidates.is_empty()))
+}
+
+/// Optimal string alignment: insertions, deletions, substitutions and neighbours swapped each cost 1.
+fn distance(left: &str, right: &str) -> usize {
+    let left: Vec<char> = left.chars().collect();
+    let right: Vec<char> = right.chars().collect();
+    let mut rows: Vec<Vec<usize>> = vec![(0..=right.len()).collect()];
+    for (row, from) in left.iter().enumerate() {
+        let mut next = vec![row + 1];
+        for (column, to) in right.iter().enumerate() {
+            let substituted = rows[row][column] + usize::from(from != to);
+            let mut best = substituted.min(rows[row][column + 1] + 1).min(next[column] + 1);
+            let swapped = row > 0 && column > 0 && *from == right[column - 1] && left[row - 1] == *to;
+            if swapped {
+                best = best.min(rows[row - 1][column - 1] + 1);
+            }
+            next.push(best);
+        }
+        rows.push(next);
+    }
+    rows[left.len()][right.len()]
+}
+
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().to_owned()
+}
+
+fn as_index(position: u64) -> usize {
+    usize::try_from(position).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_swapped_pair_costs_one_and_far_words_are_not_suggested() {
+        assert_eq!(distance("naems", "names"), 1);
+        assert_eq!(did_you_mean("need", ["needs", "deadline"]), Some("did you mean `needs`?".into()));
+        assert_eq!(did_you_mean("colour", ["needs", "deadline"]), None);
+    }
+
+    #[test]
+    fn the_caret_counts_characters_not_bytes() {
+        let mistake = Mistake::at_bytes(Path::new("a.toml"), "x = 1\né = \"ü\" z\n", 16..17, "stray `z`");
+        assert_eq!(mistake.to_string(), "a.toml:2:9: stray `z`\n  |\n2 | é = \"ü\" z\n  |         ^");
+    }
+}

@@ -1,0 +1,138 @@
+//! The kind command line on docker, podman or nerdctl. Its kubeconfig is a file of ours; `~/.kube/config` is never touched.
+
+mod registry;
+
+use std::path::{Path, PathBuf};
+
+use xshell::{Cmd, Shell, cmd};
+
+use super::{ClusterError, Guard};
+use crate::UpPlan;
+use crate::event::{ClusterEvent, Observer};
+use crate::facts::ContainerEngine;
+use crate::state::{self, Recorded};
+
+pub(super) use registry::Door;
+
+/// Creates the cluster; collects its logs first when that fails.
+pub(super) async fn up(
+    engine: ContainerEngine,
+    plan: &UpPlan,
+    fingerprint: &str,
+    observer: Observer<'_>,
+) -> Result<(Recorded, Option<Guard>), ClusterError> {
+    let kubeconfig = plan.directory.join("kubeconfig");
+    let mut recorded = Recorded {
+        name: plan.spec.name.clone(),
+        provider: plan.provider.clone(),
+        kubeconfig: kubeconfig.clone(),
+        server: String::new(),
+        node_architecture: String::new(),
+        process: None,
+        lifetime: plan.lifetime,
+        mirrors: plan.mirrors.clone(),
+        fingerprint: fingerprint.to_owned(),
+    };
+    // Recorded before it exists: an interrupted create is deleted by the next command.
+    state::write(&plan.directory, &recorded)?;
+    let name = plan.spec.name.clone();
+    let created = run(engine, create(plan, &kubeconfig), observer).await;
+    if let Err(ClusterError::Command { line, message, .. }) = created {
+        let logs = export_logs(engine, &name, &plan.directory, observer).await.ok();
+        // The failure is what is reported; a delete that fails too is found by the next command through the record.
+        let _ = run(engine, delete(&name), observer).await;
+        return Err(ClusterError::Command { line, message, logs });
+    }
+    created?;
+    let guard = open_registries(engine, plan, observer).await?;
+    recorded.server = server(&kubeconfig)?;
+    Ok((recorded, Some(guard)))
+}
+
+/// Deletes the cluster.
+pub(super) async fn down(
+    engine: ContainerEngine,
+    recorded: &Recorded,
+    observer: Observer<'_>,
+) -> Result<(), ClusterError> {
+    run(engine, delete(&recorded.name), observer).await.map(|_| ())
+}
+
+/// Fills `<directory>/logs`.
+pub(super) async fn export_logs(
+    engine: ContainerEngine,
+    name: &str,
+    directory: &Path,
+    observer: Observer<'_>,
+) -> Result<PathBuf, ClusterError> {
+    let path = directory.join("logs");
+    let arguments = ["export", "logs", "--name", name].map(str::to_owned).into_iter();
+    let arguments = arguments.chain([path.display().to_string()]).collect();
+    run(engine, ("kind", arguments), observer).await?;
+    observer(ClusterEvent::CollectedLogs { path: path.clone() });
+    Ok(path)
+}
+
+/// Tells every node where the images of each mirrored host are, and opens a door to registries that listen on loopback.
+pub(super) async fn open_registries(
+    engine: ContainerEngine,
+    plan: &UpPlan,
+    observer: Observer<'_>,
+) -> Result<Guard, ClusterError> {
+    if plan.mirrors.is_empty() {
+        return Ok(Guard::Doors(Vec::new()));
+    }
+    let name = plan.spec.name.clone();
+    let nodes = run(engine, ("kind", vec!["get".into(), "nodes".into(), "--name".into(), name]), observer).await?;
+    let gateway = run(engine, registry::gateway_query(engine), observer).await?;
+    let gateway = registry::gateway(&gateway);
+    let mut doors = Vec::new();
+    for mirror in &plan.mirrors {
+        let (endpoint, door) = registry::reachable(&mirror.endpoint, gateway).await?;
+        doors.extend(door);
+        for node in nodes.split_whitespace() {
+            run(engine, registry::write_hosts_file(engine, node, &mirror.host, &endpoint), observer).await?;
+        }
+    }
+    Ok(Guard::Doors(doors))
+}
+
+type Line = (&'static str, Vec<String>);
+
+fn create(plan: &UpPlan, kubeconfig: &Path) -> Line {
+    let wait = format!("{}s", plan.deadline.as_secs());
+    let arguments = ["create", "cluster", "--name", &plan.spec.name, "--config"].map(str::to_owned).into_iter();
+    let config = plan.spec.file.display().to_string();
+    let rest = ["--kubeconfig".to_owned(), kubeconfig.display().to_string(), "--wait".to_owned(), wait, "--retain".to_owned()];
+    ("kind", arguments.chain([config]).chain(rest).collect())
+}
+
+fn delete(name: &str) -> Line {
+    // An empty kubeconfig of its own: delete would otherwise edit the default one.
+    let arguments = ["delete", "cluster", "--name", name, "--kubeconfig", "/dev/null"];
+    ("kind", arguments.map(str::to_owned).to_vec())
+}
+
+/// Runs a command to its end and gives its standard output.
+async fn run(engine: ContainerEngine, (program, arguments): Line, observer: Observer<'_>) -> Result<String, ClusterError> {
+    let line = format!("{program} {}", arguments.join(" "));
+    observer(ClusterEvent::Command { line: line.clone() });
+    let failed = |message: String| ClusterError::Command { line: line.clone(), message, logs: None };
+    let ran = tokio::task::spawn_blocking(move || -> Result<String, String> {
+        let shell = Shell::new().map_err(|error| error.to_string())?;
+        let command: Cmd<'_> = cmd!(shell, "{program} {arguments...}").env("KIND_EXPERIMENTAL_PROVIDER", engine.command());
+        let output = command.quiet().ignore_status().output().map_err(|error| error.to_string())?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        }
+    });
+    ran.await.map_err(|error| failed(error.to_string()))?.map_err(failed)
+}
+
+fn server(kubeconfig: &Path) -> Result<String, ClusterError> {
+    let failed = |message: String| ClusterError::Kubeconfig { file: kubeconfig.to_path_buf(), message, hint: None };
+    let read = kube::config::Kubeconfig::read_from(kubeconfig).map_err(|error| failed(error.to_string()))?;
+    let server = read.clusters.into_iter().find_map(|cluster| cluster.cluster?.server);
+    server.ok_or_else(|| failed("it names no server".to_owned()))
+}
