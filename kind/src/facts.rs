@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub struct Facts {
     pub root: bool,
     /// Whether this user may create user namespaces.
     pub user_namespaces: bool,
+    /// The kubeconfig kubectl would read: the first file of `KUBECONFIG`, else `~/.kube/config`.
+    pub kubeconfig: Option<PathBuf>,
 }
 
 /// An engine that takes longer to say that it is there is not usable.
@@ -65,21 +68,30 @@ impl Facts {
             answers("nerdctl", &["info"]),
             answers("kind", &["version"]),
         );
-        let engines =
-            [(docker, ContainerEngine::Docker), (podman, ContainerEngine::Podman), (nerdctl, ContainerEngine::Nerdctl)];
+        let engines = [
+            (docker, ContainerEngine::Docker),
+            (podman, ContainerEngine::Podman),
+            (nerdctl, ContainerEngine::Nerdctl),
+        ];
         Facts {
             container_engine: engines.into_iter().find(|(answers, _)| *answers).map(|(_, engine)| engine),
             kind_installed,
             linux: cfg!(target_os = "linux"),
             root: nix::unistd::geteuid().is_root(),
             user_namespaces: may_create_user_namespaces(),
+            kubeconfig: kubeconfig(),
         }
     }
 }
 
 async fn answers(program: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
     match timeout(ANSWERS_WITHIN, command.status()).await {
         Ok(Ok(status)) => status.success(),
         _ => false,
@@ -91,5 +103,12 @@ fn may_create_user_namespaces() -> bool {
     let value = |file: &str| fs::read_to_string(file).ok().and_then(|text| text.trim().parse::<i64>().ok());
     value("/proc/sys/user/max_user_namespaces").is_none_or(|most| most > 0)
         && value("/proc/sys/kernel/unprivileged_userns_clone").is_none_or(|allowed| allowed != 0)
-        && value("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").is_none_or(|restricted| restricted == 0)
+        && value("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+            .is_none_or(|restricted| restricted == 0)
+}
+
+fn kubeconfig() -> Option<PathBuf> {
+    let named = std::env::var_os("KUBECONFIG").and_then(|files| std::env::split_paths(&files).next());
+    let default = || std::env::home_dir().map(|home| home.join(".kube/config"));
+    named.or_else(default).filter(|file| file.is_file())
 }

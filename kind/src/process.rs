@@ -27,18 +27,29 @@ impl Process {
 
     /// Whether it still runs. A zombie has ended.
     pub(crate) fn is_alive(&self) -> bool {
-        stat(self.pid).is_some_and(|(state, start_time)| start_time == self.start_time && !matches!(state, 'Z' | 'X'))
+        stat(self.pid)
+            .is_some_and(|(state, start_time)| start_time == self.start_time && !matches!(state, 'Z' | 'X'))
     }
 
     /// Asks it to end, insists after `patience`, and returns when it is gone.
     pub(crate) async fn stop(&self, patience: Duration) {
         for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-            let Some(pid) = i32::try_from(self.pid).ok().filter(|_| self.is_alive()) else { return };
-            // It may have ended meanwhile, which is what was wanted.
-            let _ = kill(Pid::from_raw(pid), signal);
+            self.send(signal);
             if self.ends_within(patience).await {
                 return;
             }
+        }
+    }
+
+    /// Ends it without asking.
+    pub(crate) fn kill(&self) {
+        self.send(Signal::SIGKILL);
+    }
+
+    fn send(&self, signal: Signal) {
+        if let Some(pid) = i32::try_from(self.pid).ok().filter(|_| self.is_alive()) {
+            // It may have ended meanwhile, which is what was wanted.
+            let _ = kill(Pid::from_raw(pid), signal);
         }
     }
 
@@ -60,7 +71,8 @@ pub(crate) fn with_argument(argument: &Path) -> Vec<Process> {
     let wanted = argument.as_os_str().as_bytes();
     let own = std::process::id();
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).filter(|pid| *pid != own);
+    let pids =
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).filter(|pid| *pid != own);
     pids.filter(|pid| {
         let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         arguments.split(|byte| *byte == 0).any(|argument| argument == wanted)

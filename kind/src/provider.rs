@@ -20,8 +20,8 @@ use crate::{Cluster, UpPlan};
 /// What a cluster holds in the calling process.
 #[derive(Debug)]
 pub(crate) enum Guard {
-    /// The engine started by this process. Reaped when it ends; a tied one is killed when this is dropped.
-    Engine(#[expect(dead_code, reason = "held for its Drop")] tokio::process::Child),
+    /// The engine started by this process; a tied one is killed when this is dropped.
+    Engine(#[expect(dead_code, reason = "held for its Drop")] embedded::Engine),
     /// Ports through which kind's nodes reach registries that listen on loopback.
     Doors(#[expect(dead_code, reason = "held for its Drop")] Vec<kind::Door>),
 }
@@ -116,7 +116,9 @@ fn hint_line(hint: &Option<String>) -> String {
 }
 
 fn logs_hint(logs: &Option<PathBuf>) -> String {
-    logs.as_ref().map(|logs| format!("\n  = hint: logs were collected in `{}`", logs.display())).unwrap_or_default()
+    logs.as_ref()
+        .map(|logs| format!("\n  = hint: logs were collected in `{}`", logs.display()))
+        .unwrap_or_default()
 }
 
 /// Finds the recorded cluster if it is what the plan wants and answers; otherwise removes its remains and makes a new one.
@@ -128,11 +130,12 @@ pub(crate) async fn up(plan: &UpPlan, observer: Observer<'_>) -> Result<Cluster,
             observer(ClusterEvent::Reusing { name: recorded.name.clone(), server: recorded.server.clone() });
             let guard = match &recorded.provider {
                 Chosen::Kind(engine) => Some(kind::open_registries(*engine, plan, observer).await?),
-                Chosen::Embedded | Chosen::Existing(_) => None,
+                Chosen::Embedded | Chosen::Existing { .. } => None,
             };
             return Ok(cluster(*recorded, guard));
         }
-        let what = format!("cluster `{}` was made from another declaration or for another registry", recorded.name);
+        let what =
+            format!("cluster `{}` was made from another declaration or for another registry", recorded.name);
         observer(ClusterEvent::Stale { what });
     }
     down(&plan.directory, observer).await?;
@@ -140,7 +143,9 @@ pub(crate) async fn up(plan: &UpPlan, observer: Observer<'_>) -> Result<Cluster,
     let (mut recorded, guard) = match &plan.provider {
         Chosen::Embedded => embedded::up(plan, &wanted, observer).await?,
         Chosen::Kind(engine) => kind::up(*engine, plan, &wanted, observer).await?,
-        Chosen::Existing(context) => (existing::up(context.as_deref(), plan, &wanted)?, None),
+        Chosen::Existing { kubeconfig, context } => {
+            (existing::up(kubeconfig, context.as_deref(), plan, &wanted)?, None)
+        }
     };
     if recorded.node_architecture.is_empty() {
         recorded.node_architecture = node_architecture(&recorded).await?;
@@ -166,13 +171,15 @@ fn cluster(recorded: Recorded, guard: Option<Guard>) -> Cluster {
 fn fingerprint(plan: &UpPlan) -> String {
     let UpPlan { spec, provider, directory: _, store: _, engine, mirrors, lifetime, deadline: _ } = plan;
     let binary = match provider {
-        Chosen::Embedded => std::fs::metadata(engine).ok().map(|binary| (binary.len(), binary.modified().ok())),
-        Chosen::Kind(_) | Chosen::Existing(_) => None,
+        Chosen::Embedded => {
+            std::fs::metadata(engine).ok().map(|binary| (binary.len(), binary.modified().ok()))
+        }
+        Chosen::Kind(_) | Chosen::Existing { .. } => None,
     };
     // Kind's nodes are told about registries every time; the embedded engine only when it starts.
     let mirrors = match provider {
         Chosen::Embedded => mirrors.as_slice(),
-        Chosen::Kind(_) | Chosen::Existing(_) => &[],
+        Chosen::Kind(_) | Chosen::Existing { .. } => &[],
     };
     format!("{provider:?} {lifetime:?} {binary:?} {mirrors:?} {}", spec.text)
 }
@@ -186,7 +193,7 @@ pub(crate) async fn down(directory: &Path, observer: Observer<'_>) -> Result<Opt
         match &recorded.provider {
             Chosen::Embedded => embedded::down(recorded).await,
             Chosen::Kind(engine) => kind::down(*engine, recorded, observer).await?,
-            Chosen::Existing(_) => {}
+            Chosen::Existing { .. } => {}
         }
     }
     embedded::clean(directory, observer).await?;
@@ -220,11 +227,13 @@ pub(crate) async fn logs(directory: &Path, observer: Observer<'_>) -> Result<Pat
         Some(Recorded { provider: Chosen::Kind(engine), name, .. }) => {
             kind::export_logs(engine, &name, directory, observer).await
         }
-        Some(Recorded { provider: Chosen::Existing(_), kubeconfig, .. }) => Err(ClusterError::Kubeconfig {
-            file: kubeconfig,
-            message: "this cluster keeps its own logs".to_owned(),
-            hint: Some("ask its administrator, or look at events: kubectl get events -A".to_owned()),
-        }),
+        Some(Recorded { provider: Chosen::Existing { .. }, kubeconfig, .. }) => {
+            Err(ClusterError::Kubeconfig {
+                file: kubeconfig,
+                message: "this cluster keeps its own logs".to_owned(),
+                hint: Some("ask its administrator, or look at events: kubectl get events -A".to_owned()),
+            })
+        }
         Some(_) | None if embedded::log_file(directory).is_file() => Ok(embedded::log_file(directory)),
         Some(_) | None => Err(ClusterError::NoCluster { directory: directory.to_path_buf() }),
     }
@@ -234,7 +243,8 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 async fn answers(recorded: &Recorded) -> Result<(), ClusterError> {
     let client = client(recorded).await?;
-    let unreachable = |message: String| ClusterError::Unreachable { server: recorded.server.clone(), message };
+    let unreachable =
+        |message: String| ClusterError::Unreachable { server: recorded.server.clone(), message };
     match timeout(ANSWERS_WITHIN, client.apiserver_version()).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(unreachable(error.to_string())),
@@ -245,15 +255,24 @@ async fn answers(recorded: &Recorded) -> Result<(), ClusterError> {
 /// The architecture of the first node.
 async fn node_architecture(recorded: &Recorded) -> Result<String, ClusterError> {
     let client = client(recorded).await?;
-    let unreachable = |error: ::kube::Error| ClusterError::Unreachable { server: recorded.server.clone(), message: error.to_string() };
-    let nodes = ::kube::Api::<Node>::all(client).list(&::kube::api::ListParams::default()).await.map_err(unreachable)?;
+    let unreachable = |error: ::kube::Error| ClusterError::Unreachable {
+        server: recorded.server.clone(),
+        message: error.to_string(),
+    };
+    let nodes = ::kube::Api::<Node>::all(client)
+        .list(&::kube::api::ListParams::default())
+        .await
+        .map_err(unreachable)?;
     let info = nodes.items.into_iter().find_map(|node| node.status?.node_info);
     Ok(info.map(|info| info.architecture).unwrap_or_default())
 }
 
 async fn client(recorded: &Recorded) -> Result<Client, ClusterError> {
-    let failed = |message: String| ClusterError::Kubeconfig { file: recorded.kubeconfig.clone(), message, hint: None };
-    let kubeconfig = Kubeconfig::read_from(&recorded.kubeconfig).map_err(|error| failed(error.to_string()))?;
+    let failed =
+        |message: String| ClusterError::Kubeconfig { file: recorded.kubeconfig.clone(), message, hint: None };
+    let kubeconfig =
+        Kubeconfig::read_from(&recorded.kubeconfig).map_err(|error| failed(error.to_string()))?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-    Client::try_from(config.map_err(|error| failed(error.to_string()))?).map_err(|error| failed(error.to_string()))
+    Client::try_from(config.map_err(|error| failed(error.to_string()))?)
+        .map_err(|error| failed(error.to_string()))
 }

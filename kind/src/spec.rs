@@ -162,20 +162,30 @@ fn loopback() -> String {
 impl ClusterSpec {
     /// Reads a declaration.
     pub fn load(file: &Path) -> Result<ClusterSpec, SpecError> {
-        let text = fs::read_to_string(file).map_err(|source| SpecError::Read { file: file.to_path_buf(), source })?;
+        let text = fs::read_to_string(file)
+            .map_err(|source| SpecError::Read { file: file.to_path_buf(), source })?;
         ClusterSpec::parse(file, &text).map_err(|mistake| SpecError::Mistake(Box::new(mistake)))
     }
 
     /// Reads a declaration's text; `file` is only used in messages.
     pub fn parse(file: &Path, text: &str) -> Result<ClusterSpec, Mistake> {
-        let parsed: File = serde_saphyr::from_str(text).map_err(|error| Mistake::from_yaml(file, text, &error))?;
-        let File { kind, api_version, name, mut nodes, networking, containerd_config_patches, kubeadm_config_patches } =
-            parsed;
+        let parsed: File =
+            serde_saphyr::from_str(text).map_err(|error| Mistake::from_yaml(file, text, &error))?;
+        let File {
+            kind,
+            api_version,
+            name,
+            mut nodes,
+            networking,
+            containerd_config_patches,
+            kubeadm_config_patches,
+        } = parsed;
         for (field, written, expected) in [("kind", &kind, KIND), ("apiVersion", &api_version, API_VERSION)] {
             if written != expected {
                 let line = 1 + text.lines().position(|line| line.starts_with(field)).unwrap_or(0);
                 let message = format!("`{field}` is `{written}`, which is not a kind configuration");
-                return Err(Mistake::at(file, text, line, 1, field.len(), message).hint(format!("write `{field}: {expected}`")));
+                return Err(Mistake::at(file, text, line, 1, field.len(), message)
+                    .hint(format!("write `{field}: {expected}`")));
             }
         }
         if nodes.is_empty() {
@@ -183,7 +193,15 @@ impl ClusterSpec {
         }
         let name = name.unwrap_or_else(|| DEFAULT_NAME.to_owned());
         let (file, text) = (file.to_path_buf(), text.to_owned());
-        Ok(ClusterSpec { file, text, name, nodes, networking, containerd_config_patches, kubeadm_config_patches })
+        Ok(ClusterSpec {
+            file,
+            text,
+            name,
+            nodes,
+            networking,
+            containerd_config_patches,
+            kubeadm_config_patches,
+        })
     }
 
     /// Every port mapping of every node.
@@ -193,8 +211,15 @@ impl ClusterSpec {
 
     /// What the embedded engine cannot honour, each as a line that names the field.
     pub fn ignored_by_embedded(&self) -> Vec<String> {
-        let ClusterSpec { file: _, text: _, name: _, nodes, networking, containerd_config_patches, kubeadm_config_patches } =
-            self;
+        let ClusterSpec {
+            file: _,
+            text: _,
+            name: _,
+            nodes,
+            networking,
+            containerd_config_patches,
+            kubeadm_config_patches,
+        } = self;
         let mut ignored = Vec::new();
         for (number, node) in nodes.iter().enumerate() {
             if number > 0 {
@@ -205,10 +230,13 @@ impl ClusterSpec {
                 ignored.push(format!("nodes[{number}].image: the embedded engine has no node image"));
             }
             if !node.extra_mounts.is_empty() {
-                ignored.push(format!("nodes[{number}].extraMounts: its node sees the host's files as they are"));
+                ignored
+                    .push(format!("nodes[{number}].extraMounts: its node sees the host's files as they are"));
             }
             if !node.kubeadm_config_patches.is_empty() {
-                ignored.push(format!("nodes[{number}].kubeadmConfigPatches: the embedded engine has no kubeadm"));
+                ignored.push(format!(
+                    "nodes[{number}].kubeadmConfigPatches: the embedded engine has no kubeadm"
+                ));
             }
         }
         if !containerd_config_patches.is_empty() {
@@ -218,7 +246,9 @@ impl ClusterSpec {
             ignored.push("kubeadmConfigPatches: the embedded engine has no kubeadm".to_owned());
         }
         if networking.pod_subnet.is_some() || networking.service_subnet.is_some() {
-            ignored.push("networking: the embedded engine's subnets are 10.244.0.0/16 and 10.96.0.0/16".to_owned());
+            ignored.push(
+                "networking: the embedded engine's subnets are 10.244.0.0/16 and 10.96.0.0/16".to_owned(),
+            );
         }
         ignored
     }

@@ -75,7 +75,7 @@ mod tests {
         manifests/web/service.yaml:3:1: duplicate mapping key `kind` is not allowed here
           |
         3 | kind: B
-          | ^
+          | ^^^^
         "#);
         insta::assert_snapshot!(mistake("- a\n- b\n"), @r#"
         manifests/web/service.yaml:1:1: this document is not a Kubernetes object

@@ -1,22 +1,22 @@
 //! The embedded engine: one process of ours, started here, told apart from all others by its pid and start time.
 
+mod launch;
+
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde::Deserialize;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
-use tokio::time::timeout;
 
 use super::{ClusterError, Guard};
+use crate::UpPlan;
 use crate::event::{ClusterEvent, Observer};
-use crate::process::{self, Process};
+use crate::process;
 use crate::spec::Protocol;
 use crate::state::{self, Recorded};
-use crate::{Lifetime, UpPlan};
+pub(super) use launch::Engine;
 
 /// How long the engine may take to end its pods and itself before it is killed.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
@@ -42,34 +42,38 @@ pub(super) async fn up(
     }
     let directory = absolute(&plan.directory)?;
     let log = log_file(&directory);
-    let mut command = command(plan, &directory)?;
-    observer(ClusterEvent::Command { line: format!("{:?}", command.as_std()) });
-    let mut child =
-        command.spawn().map_err(|source| ClusterError::Start { engine: plan.engine.clone(), source })?;
+    let command = command(plan, &directory)?;
+    observer(ClusterEvent::Command { line: shown(&command) });
+    let launched = launch::launch(command, plan.lifetime)
+        .await
+        .map_err(|source| ClusterError::Start { engine: plan.engine.clone(), source })?;
     let mut recorded = Recorded {
         name: plan.spec.name.clone(),
         provider: plan.provider.clone(),
         kubeconfig: directory.join("kubeconfig"),
         server: String::new(),
         node_architecture: String::new(),
-        process: child.id().and_then(Process::current),
+        process: Some(launched.engine.process),
         lifetime: plan.lifetime,
         mirrors: plan.mirrors.clone(),
         fingerprint: fingerprint.to_owned(),
     };
     // Recorded before it is ready: whoever comes after an interruption finds it.
     state::write(&plan.directory, &recorded)?;
-    match ready_line(&mut child, plan.deadline).await {
-        Ok(line) => {
-            recorded.server = line.server;
+    let outcome = launched.ready_line(plan.deadline).await;
+    let outcome = outcome.and_then(|(engine, line)| match serde_json::from_str::<ReadyLine>(&line) {
+        Ok(ReadyLine { ready: true, server }) => Ok((engine, server)),
+        _ => Err(format!("said `{line}` instead of being ready")),
+    });
+    match outcome {
+        Ok((engine, server)) => {
+            recorded.server = server;
             // The node is this machine; pods of another architecture fail on it as they would anywhere.
             recorded.node_architecture = oci_architecture().to_owned();
-            Ok((recorded, Some(Guard::Engine(child))))
+            Ok((recorded, Some(Guard::Engine(engine))))
         }
         Err(what) => {
-            if let Some(process) = recorded.process {
-                process.stop(ENDS_WITHIN).await;
-            }
+            down(&recorded).await;
             state::forget(&plan.directory)?;
             Err(ClusterError::NotReady { what, tail: tail(&log), log })
         }
@@ -91,7 +95,9 @@ pub(super) async fn clean(directory: &Path, observer: Observer<'_>) -> Result<()
         stray.stop(ENDS_WITHIN).await;
     }
     match fs::remove_dir_all(&state) {
-        Err(source) if source.kind() != ErrorKind::NotFound => Err(ClusterError::File { doing: "remove", file: state, source }),
+        Err(source) if source.kind() != ErrorKind::NotFound => {
+            Err(ClusterError::File { doing: "remove", file: state, source })
+        }
         _ => Ok(()),
     }
 }
@@ -106,7 +112,11 @@ fn state_directory(directory: &Path) -> PathBuf {
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, ClusterError> {
-    std::path::absolute(path).map_err(|source| ClusterError::File { doing: "find", file: path.to_path_buf(), source })
+    std::path::absolute(path).map_err(|source| ClusterError::File {
+        doing: "find",
+        file: path.to_path_buf(),
+        source,
+    })
 }
 
 fn command(plan: &UpPlan, directory: &Path) -> Result<Command, ClusterError> {
@@ -124,7 +134,6 @@ fn command(plan: &UpPlan, directory: &Path) -> Result<Command, ClusterError> {
     command.arg("run").arg("--state-dir").arg(state).arg("--store-dir").arg(store);
     command.arg("--kubeconfig").arg(directory.join("kubeconfig")).args(arguments(plan));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_writer).current_dir(directory);
-    follow_lifetime(&mut command, plan.lifetime);
     Ok(command)
 }
 
@@ -134,7 +143,8 @@ fn arguments(plan: &UpPlan) -> Vec<String> {
     let address = networking.api_server_address.as_deref().unwrap_or("127.0.0.1");
     let port = networking.api_server_port.unwrap_or(0);
     let node_name = format!("{}-control-plane", plan.spec.name);
-    let mut arguments = vec!["--listen".to_owned(), format!("{address}:{port}"), "--node-name".to_owned(), node_name];
+    let mut arguments =
+        vec!["--listen".to_owned(), format!("{address}:{port}"), "--node-name".to_owned(), node_name];
     for mirror in &plan.mirrors {
         arguments.extend(["--registry-mirror".to_owned(), format!("{}={}", mirror.host, mirror.endpoint)]);
     }
@@ -145,50 +155,10 @@ fn arguments(plan: &UpPlan) -> Vec<String> {
     arguments
 }
 
-/// Ties the engine to this process, or lets it stand on its own.
-fn follow_lifetime(command: &mut Command, lifetime: Lifetime) {
-    let parent = nix::unistd::getpid();
-    match lifetime {
-        Lifetime::Tied => {
-            command.kill_on_drop(true);
-            let tie = move || {
-                nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
-                // The parent may have died between fork and prctl; then no signal will ever come.
-                match nix::unistd::getppid() == parent {
-                    true => Ok(()),
-                    false => Err(std::io::Error::from(ErrorKind::BrokenPipe)),
-                }
-            };
-            // SAFETY: between fork and exec only async-signal-safe calls are made: prctl and getppid, no allocation.
-            unsafe { command.pre_exec(tie) };
-        }
-        Lifetime::Detached => {
-            let detach = || nix::unistd::setsid().map(|_| ()).map_err(std::io::Error::from);
-            // SAFETY: setsid is async-signal-safe, and nothing else is called between fork and exec.
-            unsafe { command.pre_exec(detach) };
-        }
-    }
-}
-
-/// Waits for the ready line; the error says what happened instead.
-async fn ready_line(child: &mut Child, deadline: Duration) -> Result<ReadyLine, String> {
-    let Some(stdout) = child.stdout.take() else { return Err("has no standard output".to_owned()) };
-    let mut lines = BufReader::new(stdout).lines();
-    let line = match timeout(deadline, lines.next_line()).await {
-        Err(_) => return Err(format!("was not ready within {:.1}s", deadline.as_secs_f64())),
-        Ok(Err(error)) => return Err(format!("could not be read: {error}")),
-        Ok(Ok(None)) => {
-            return Err(match timeout(ENDS_WITHIN, child.wait()).await {
-                Ok(Ok(status)) => format!("ended with {status} before it was ready"),
-                _ => "closed its output before it was ready".to_owned(),
-            });
-        }
-        Ok(Ok(Some(line))) => line,
-    };
-    match serde_json::from_str::<ReadyLine>(&line) {
-        Ok(ready) if ready.ready => Ok(ready),
-        _ => Err(format!("said `{line}` instead of being ready")),
-    }
+/// A command as it could be typed.
+fn shown(command: &Command) -> String {
+    let words = [command.get_program()].into_iter().chain(command.get_args());
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
 /// The last lines of a log, without reading all of it.

@@ -1,7 +1,7 @@
 //! A cluster that exists: one context of a kubeconfig, copied alone into the cluster's own file.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
 use kube::config::Kubeconfig;
 
@@ -10,14 +10,25 @@ use crate::UpPlan;
 use crate::state::Recorded;
 
 /// Takes over the context; the original kubeconfig is only read.
-pub(super) fn up(context: Option<&str>, plan: &UpPlan, fingerprint: &str) -> Result<Recorded, ClusterError> {
-    let file = std::env::var_os("KUBECONFIG").map(PathBuf::from);
-    let shown = file.clone().unwrap_or_else(|| PathBuf::from("~/.kube/config"));
-    let failed = |message: String, hint: Option<String>| ClusterError::Kubeconfig { file: shown.clone(), message, hint };
-    let whole = Kubeconfig::read().map_err(|error| failed(error.to_string(), Some("set KUBECONFIG to the file to use".to_owned())))?;
+pub(super) fn up(
+    file: &Path,
+    context: Option<&str>,
+    plan: &UpPlan,
+    fingerprint: &str,
+) -> Result<Recorded, ClusterError> {
+    let failed = |message: String, hint: Option<String>| ClusterError::Kubeconfig {
+        file: file.to_path_buf(),
+        message,
+        hint,
+    };
+    let whole = Kubeconfig::read_from(file)
+        .map_err(|error| failed(error.to_string(), Some("set KUBECONFIG to the file to use".to_owned())))?;
     let name = context.map(str::to_owned).or_else(|| whole.current_context.clone());
     let name = name.ok_or_else(|| {
-        failed("it has no current context".to_owned(), Some("name one: `--provider existing:<context>`".to_owned()))
+        failed(
+            "it has no current context".to_owned(),
+            Some("name one: `--provider existing:<context>`".to_owned()),
+        )
     })?;
     let known: Vec<String> = whole.contexts.iter().map(|context| context.name.clone()).collect();
     let (only, server) = minify(whole, &name).ok_or_else(|| {
@@ -25,8 +36,11 @@ pub(super) fn up(context: Option<&str>, plan: &UpPlan, fingerprint: &str) -> Res
     })?;
     let kubeconfig = plan.directory.join("kubeconfig");
     let text = serde_saphyr::to_string(&only).map_err(|error| failed(error.to_string(), None))?;
-    fs::write(&kubeconfig, text)
-        .map_err(|source| ClusterError::File { doing: "write", file: kubeconfig.clone(), source })?;
+    fs::write(&kubeconfig, text).map_err(|source| ClusterError::File {
+        doing: "write",
+        file: kubeconfig.clone(),
+        source,
+    })?;
     Ok(Recorded {
         name,
         provider: plan.provider.clone(),

@@ -83,7 +83,8 @@ pub(super) async fn open_registries(
         return Ok(Guard::Doors(Vec::new()));
     }
     let name = plan.spec.name.clone();
-    let nodes = run(engine, ("kind", vec!["get".into(), "nodes".into(), "--name".into(), name]), observer).await?;
+    let nodes =
+        run(engine, ("kind", vec!["get".into(), "nodes".into(), "--name".into(), name]), observer).await?;
     let gateway = run(engine, registry::gateway_query(engine), observer).await?;
     let gateway = registry::gateway(&gateway);
     let mut doors = Vec::new();
@@ -101,9 +102,16 @@ type Line = (&'static str, Vec<String>);
 
 fn create(plan: &UpPlan, kubeconfig: &Path) -> Line {
     let wait = format!("{}s", plan.deadline.as_secs());
-    let arguments = ["create", "cluster", "--name", &plan.spec.name, "--config"].map(str::to_owned).into_iter();
+    let arguments =
+        ["create", "cluster", "--name", &plan.spec.name, "--config"].map(str::to_owned).into_iter();
     let config = plan.spec.file.display().to_string();
-    let rest = ["--kubeconfig".to_owned(), kubeconfig.display().to_string(), "--wait".to_owned(), wait, "--retain".to_owned()];
+    let rest = [
+        "--kubeconfig".to_owned(),
+        kubeconfig.display().to_string(),
+        "--wait".to_owned(),
+        wait,
+        "--retain".to_owned(),
+    ];
     ("kind", arguments.chain([config]).chain(rest).collect())
 }
 
@@ -114,13 +122,18 @@ fn delete(name: &str) -> Line {
 }
 
 /// Runs a command to its end and gives its standard output.
-async fn run(engine: ContainerEngine, (program, arguments): Line, observer: Observer<'_>) -> Result<String, ClusterError> {
+async fn run(
+    engine: ContainerEngine,
+    (program, arguments): Line,
+    observer: Observer<'_>,
+) -> Result<String, ClusterError> {
     let line = format!("{program} {}", arguments.join(" "));
     observer(ClusterEvent::Command { line: line.clone() });
     let failed = |message: String| ClusterError::Command { line: line.clone(), message, logs: None };
     let ran = tokio::task::spawn_blocking(move || -> Result<String, String> {
         let shell = Shell::new().map_err(|error| error.to_string())?;
-        let command: Cmd<'_> = cmd!(shell, "{program} {arguments...}").env("KIND_EXPERIMENTAL_PROVIDER", engine.command());
+        let command: Cmd<'_> =
+            cmd!(shell, "{program} {arguments...}").env("KIND_EXPERIMENTAL_PROVIDER", engine.command());
         let output = command.quiet().ignore_status().output().map_err(|error| error.to_string())?;
         match output.status.success() {
             true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
@@ -131,7 +144,8 @@ async fn run(engine: ContainerEngine, (program, arguments): Line, observer: Obse
 }
 
 fn server(kubeconfig: &Path) -> Result<String, ClusterError> {
-    let failed = |message: String| ClusterError::Kubeconfig { file: kubeconfig.to_path_buf(), message, hint: None };
+    let failed =
+        |message: String| ClusterError::Kubeconfig { file: kubeconfig.to_path_buf(), message, hint: None };
     let read = kube::config::Kubeconfig::read_from(kubeconfig).map_err(|error| failed(error.to_string()))?;
     let server = read.clusters.into_iter().find_map(|cluster| cluster.cluster?.server);
     server.ok_or_else(|| failed("it names no server".to_owned()))

@@ -32,9 +32,15 @@ fn mistake(text: &str) -> String {
 fn kinds_own_format_is_read() {
     let spec = parsed(FULL);
     assert_eq!(spec.name, "slipway");
-    assert_eq!(spec.nodes.iter().map(|node| node.role).collect::<Vec<_>>(), [Role::ControlPlane, Role::Worker]);
+    assert_eq!(
+        spec.nodes.iter().map(|node| node.role).collect::<Vec<_>>(),
+        [Role::ControlPlane, Role::Worker]
+    );
     let mapping = spec.port_mappings().next().unwrap();
-    assert_eq!((mapping.container_port, mapping.host_port, mapping.listen_address.as_str()), (30080, 0, "127.0.0.1"));
+    assert_eq!(
+        (mapping.container_port, mapping.host_port, mapping.listen_address.as_str()),
+        (30080, 0, "127.0.0.1")
+    );
 }
 
 #[test]
@@ -46,15 +52,48 @@ fn the_least_declaration_is_one_control_plane_called_kind() {
 
 #[test]
 fn what_the_embedded_engine_ignores_is_named() {
-    insta::assert_snapshot!(parsed(FULL).ignored_by_embedded().join("\n"), @"");
+    insta::assert_snapshot!(parsed(FULL).ignored_by_embedded().join("\n"), @r#"
+    nodes[0].image: the embedded engine has no node image
+    nodes[0].extraMounts: its node sees the host's files as they are
+    nodes[1]: the embedded engine has one node
+    containerdConfigPatches: the embedded engine has no containerd
+    "#);
 }
 
 #[test]
 fn mistakes_show_line_and_caret() {
     let head = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n";
-    insta::assert_snapshot!(mistake(&format!("{head}nodes:\n  - role: control-plane\n    extraPortMapings: []\n")), @"");
-    insta::assert_snapshot!(mistake(&format!("{head}nodes:\n  - role: controlplane\n")), @"");
-    insta::assert_snapshot!(mistake(&format!("{head}nodes:\n  - extraPortMappings: [{{containerPort: 70000}}]\n")), @"");
-    insta::assert_snapshot!(mistake("kind: Cluster\napiVersion: v1\n"), @"");
-    insta::assert_snapshot!(mistake("kind: Cluster\n"), @"");
+    insta::assert_snapshot!(mistake(&format!("{head}nodes:\n  - role: control-plane\n    extraPortMapings: []\n")), @r#"
+    kind/cluster.yaml:5:5: unknown field `extraPortMapings`, expected one of role, image, extraPortMappings, extraMounts, labels, kubeadmConfigPatches
+      |
+    5 |     extraPortMapings: []
+      |     ^^^^^^^^^^^^^^^^
+      = hint: did you mean `extraPortMappings`?
+    "#);
+    insta::assert_snapshot!(mistake(&format!("{head}nodes:\n  - role: controlplane\n")), @r#"
+    kind/cluster.yaml:4:11: unknown variant `controlplane`, expected one of control-plane, worker
+      |
+    4 |   - role: controlplane
+      |           ^^^^^^^^^^^^
+      = hint: did you mean `control-plane`?
+    "#);
+    insta::assert_snapshot!(mistake(&format!("{head}nodes:\n  - extraPortMappings: [{{containerPort: 70000}}]\n")), @r#"
+    kind/cluster.yaml:4:41: this is not a port (0 to 65535)
+      |
+    4 |   - extraPortMappings: [{containerPort: 70000}]
+      |                                         ^
+    "#);
+    insta::assert_snapshot!(mistake("kind: Cluster\napiVersion: v1\n"), @r#"
+    kind/cluster.yaml:2:1: `apiVersion` is `v1`, which is not a kind configuration
+      |
+    2 | apiVersion: v1
+      | ^^^^^^^^^^
+      = hint: write `apiVersion: kind.x-k8s.io/v1alpha4`
+    "#);
+    insta::assert_snapshot!(mistake("kind: Cluster\n"), @r#"
+    kind/cluster.yaml:1:1: missing field `apiVersion`
+      |
+    1 | kind: Cluster
+      | ^
+    "#);
 }

@@ -37,9 +37,14 @@ pub(super) fn gateway(answer: &str) -> Option<IpAddr> {
 }
 
 /// The endpoint as nodes can use it, with the door that makes it so when it is on loopback.
-pub(super) async fn reachable(endpoint: &str, gateway: Option<IpAddr>) -> Result<(String, Option<Door>), ClusterError> {
+pub(super) async fn reachable(
+    endpoint: &str,
+    gateway: Option<IpAddr>,
+) -> Result<(String, Option<Door>), ClusterError> {
     let failed = |message: String| ClusterError::Registry { endpoint: endpoint.to_owned(), message };
-    let address = endpoint.strip_prefix("http://").and_then(|rest| rest.trim_end_matches('/').parse::<SocketAddr>().ok());
+    let address = endpoint
+        .strip_prefix("http://")
+        .and_then(|rest| rest.trim_end_matches('/').parse::<SocketAddr>().ok());
     let Some(registry) = address.filter(|address| address.ip().is_loopback()) else {
         return Ok((endpoint.to_owned(), None));
     };
@@ -113,6 +118,9 @@ mod tests {
         let (endpoint, door) = reachable("https://registry.example.com", None).await.unwrap();
         assert_eq!((endpoint.as_str(), door.is_none()), ("https://registry.example.com", true));
         let refused = reachable("http://127.0.0.1:5000", None).await.unwrap_err().to_string();
-        assert_eq!(refused, "make the registry at http://127.0.0.1:5000 reachable for the nodes: the network `kind` has no IPv4 gateway");
+        assert_eq!(
+            refused,
+            "make the registry at http://127.0.0.1:5000 reachable for the nodes: the network `kind` has no IPv4 gateway"
+        );
     }
 }
