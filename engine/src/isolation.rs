@@ -8,6 +8,7 @@ mod namespaces;
 mod refusal;
 mod supervise;
 
+pub(crate) use namespaces::loopback_up;
 use nix::sched::{CloneFlags, unshare};
 use tokio::runtime::Handle;
 
@@ -47,7 +48,7 @@ pub fn enter() -> Result<HostSide, IsolationError> {
     supervise::init(&mask)?;
     let host = host_side()?;
     unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| refuse(Step::Network, errno))?;
-    namespaces::loopback_up().map_err(|errno| refuse(Step::Loopback, errno))?;
+    loopback_up().map_err(|errno| refuse(Step::Loopback, errno))?;
     Ok(host)
 }
 

@@ -8,6 +8,7 @@
 pub mod api;
 pub mod isolation;
 pub mod kubelet;
+pub mod node;
 pub mod pki;
 pub mod status;
 pub mod store;

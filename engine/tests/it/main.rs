@@ -3,4 +3,6 @@
 #[cfg(test)]
 mod isolation;
 #[cfg(test)]
+mod node;
+#[cfg(test)]
 mod role;

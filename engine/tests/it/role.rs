@@ -6,6 +6,8 @@
 
 use std::ffi::{CStr, c_char, c_int};
 
+use engine::node::sandbox::entry;
+
 /// First argument of a process that plays a role; the role's name and its arguments follow.
 pub const ROLE: &str = "__role";
 
@@ -20,7 +22,15 @@ extern "C" fn take(count: c_int, arguments: *const *const c_char, _environment: 
         (0..count).map(|index| CStr::from_ptr(*arguments.add(index)).to_string_lossy().into_owned()).collect()
     };
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    if let [_, ROLE, "isolated", ..] = arguments.as_slice() {
-        crate::isolation::role();
+    match arguments.as_slice() {
+        [_, ROLE, "isolated", ..] => crate::isolation::role(),
+        [_, ROLE, "program", commands @ ..] => crate::node::program::role(commands),
+        // What the engine's own binary does when it starts itself again.
+        [_, entry::ARGUMENT] => {
+            entry::run();
+            // Nothing of the test harness is to run in this process.
+            std::process::exit(0)
+        }
+        _ => {}
     }
 }

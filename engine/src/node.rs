@@ -1,0 +1,4 @@
+//! The node: a kubelet that runs the pods bound to it as processes in Linux namespaces, an ordinary client of the API.
+
+pub mod rooted;
+pub mod sandbox;
