@@ -1,0 +1,123 @@
+//! Where events are kept. One enum stands between the HTTP side and the databases; SQLite is the embedded default.
+
+mod append;
+mod error;
+mod sqlite;
+
+use api::audit::{AuditEvent, EventCategory, EventOutcome, VerifyChainResponse};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+pub use self::error::{DatabaseError, OpenError, WriteError};
+use self::sqlite::SqliteRepository;
+use crate::chain;
+
+/// The database behind the service.
+#[derive(Clone, Debug)]
+pub enum Repository {
+    /// A file on a volume, one writer.
+    Sqlite(SqliteRepository),
+}
+
+/// An event's place in the answer to a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Id under which the event is stored.
+    pub event_id: Uuid,
+    /// False when the same event had been stored before.
+    pub created: bool,
+}
+
+/// Which events, newest first, and which page of them. Bounds are inclusive.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only this type.
+    pub event_type: Option<String>,
+    /// Only this category.
+    pub event_category: Option<EventCategory>,
+    /// Only this outcome.
+    pub event_outcome: Option<EventOutcome>,
+    /// Only this severity.
+    pub severity: Option<String>,
+    /// Only this correlation.
+    pub correlation_id: Option<String>,
+    /// Not before.
+    pub since: Option<Timestamp>,
+    /// Not after.
+    pub until: Option<Timestamp>,
+    /// Page size.
+    pub limit: u32,
+    /// Events to skip.
+    pub offset: u64,
+}
+
+/// A page of events and how many match in all, from one snapshot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// The events of the page.
+    pub events: Vec<AuditEvent>,
+    /// All matches.
+    pub total: u64,
+}
+
+impl Repository {
+    /// Opens the database at `url` and brings its schema up to date.
+    pub async fn open(url: &str) -> Result<Self, OpenError> {
+        match url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("sqlite") => SqliteRepository::open(url).await.map(Self::Sqlite),
+            _ => Err(OpenError::Url {
+                url: url.to_owned(),
+                reason: "only `sqlite://` databases can be opened".to_owned(),
+            }),
+        }
+    }
+
+    /// Stores all of `events` or none, durably. Ids come back in the order of `events`.
+    pub async fn write(&self, events: Vec<AuditEvent>) -> Result<Vec<Written>, WriteError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.write(events).await,
+        }
+    }
+
+    /// The page of events that `filter` asks for.
+    pub async fn query(&self, filter: &Filter) -> Result<Page, DatabaseError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.query(filter).await,
+        }
+    }
+
+    /// Whether the stored events of a correlation are as they were accepted.
+    pub async fn verify_chain(&self, correlation_id: &str) -> Result<VerifyChainResponse, DatabaseError> {
+        let chain = match self {
+            Self::Sqlite(sqlite) => sqlite.chain(correlation_id).await?,
+        };
+        let tampered_events = chain::tampered(&chain);
+        let message = match (chain.len(), tampered_events.len()) {
+            (0, _) => "no events are stored for this correlation".to_owned(),
+            (total, 0) => format!("all {total} events are as they were accepted"),
+            (total, tampered) => format!("{tampered} of {total} events are not as they were accepted"),
+        };
+        Ok(VerifyChainResponse {
+            correlation_id: correlation_id.to_owned(),
+            is_valid: tampered_events.is_empty(),
+            total_events: chain.len() as u64,
+            verified_events: (chain.len() - tampered_events.len()) as u64,
+            tampered_events,
+            message,
+        })
+    }
+
+    /// Whether the database answers, and accepts writes again after it refused one.
+    pub async fn ping(&self) -> Result<(), DatabaseError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.ping().await,
+        }
+    }
+
+    /// Waits for running statements and closes the database.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.close().await,
+        }
+    }
+}
