@@ -6,6 +6,7 @@
 //! webhooks, no CEL, no protobuf, no `exec`, `attach` or `port-forward`.
 
 pub mod api;
+pub mod controllers;
 pub mod isolation;
 pub mod kubelet;
 pub mod node;

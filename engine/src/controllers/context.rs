@@ -1,0 +1,255 @@
+//! What every controller is given: the client, the shared informers, the event recorder.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures::future::join_all;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service,
+    ServiceAccount,
+};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::api::{Api, DeleteParams, PostParams, Preconditions};
+use kube::runtime::watcher;
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::cache::Key;
+use super::events::Recorder;
+use super::informer::Informer;
+use super::queue::Tasks;
+
+/// Name of the ConfigMap with the cluster's certificate authority that every namespace has.
+pub(crate) const ROOT_CA: &str = "kube-root-ca.crt";
+
+/// See the module.
+pub(crate) struct Context {
+    pub client: kube::Client,
+    pub events: Recorder,
+    pub namespaces: Arc<Informer<Namespace>>,
+    pub nodes: Arc<Informer<Node>>,
+    pub pods: Arc<Informer<Pod>>,
+    pub services: Arc<Informer<Service>>,
+    pub endpoints: Arc<Informer<Endpoints>>,
+    pub endpoint_slices: Arc<Informer<EndpointSlice>>,
+    pub service_accounts: Arc<Informer<ServiceAccount>>,
+    /// Only those called `kube-root-ca.crt`.
+    pub root_ca: Arc<Informer<ConfigMap>>,
+    pub claims: Arc<Informer<PersistentVolumeClaim>>,
+    pub volumes: Arc<Informer<PersistentVolume>>,
+    pub storage_classes: Arc<Informer<StorageClass>>,
+    pub deployments: Arc<Informer<Deployment>>,
+    pub replica_sets: Arc<Informer<ReplicaSet>>,
+    pub stateful_sets: Arc<Informer<StatefulSet>>,
+    pub jobs: Arc<Informer<Job>>,
+}
+
+impl Context {
+    /// A context whose informers do not run yet.
+    pub(crate) fn new(client: kube::Client) -> Arc<Context> {
+        let named = watcher::Config::default().fields(&format!("metadata.name={ROOT_CA}"));
+        Arc::new(Context {
+            events: Recorder::new(client.clone()),
+            namespaces: informer(&client),
+            nodes: informer(&client),
+            pods: informer(&client),
+            services: informer(&client),
+            endpoints: informer(&client),
+            endpoint_slices: informer(&client),
+            service_accounts: informer(&client),
+            root_ca: Informer::new(Api::all(client.clone()), named),
+            claims: informer(&client),
+            volumes: informer(&client),
+            storage_classes: informer(&client),
+            deployments: informer(&client),
+            replica_sets: informer(&client),
+            stateful_sets: informer(&client),
+            jobs: informer(&client),
+            client,
+        })
+    }
+
+    /// Starts every informer and returns when each has its first complete list.
+    pub(crate) async fn start(&self, tasks: &mut Tasks) {
+        let Context {
+            client: _,
+            events: _,
+            namespaces,
+            nodes,
+            pods,
+            services,
+            endpoints,
+            endpoint_slices,
+            service_accounts,
+            root_ca,
+            claims,
+            volumes,
+            storage_classes,
+            deployments,
+            replica_sets,
+            stateful_sets,
+            jobs,
+        } = self;
+        macro_rules! start {
+            ($($informer:ident),+) => {{
+                let shutdown = tasks.shutdown().clone();
+                $( tasks.spawn($informer.clone().run(shutdown.clone())); )+
+                tokio::join!($( $informer.synced() ),+);
+            }};
+        }
+        start!(
+            namespaces,
+            nodes,
+            pods,
+            services,
+            endpoints,
+            endpoint_slices,
+            service_accounts,
+            root_ca,
+            claims,
+            volumes,
+            storage_classes,
+            deployments,
+            replica_sets,
+            stateful_sets,
+            jobs
+        );
+    }
+
+    /// A typed client for one namespace.
+    pub(crate) fn api<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Creates a namespaced object and lets the cache know.
+    pub(crate) async fn create<K>(&self, informer: &Informer<K>, object: &K) -> Result<K, kube::Error>
+    where
+        K: Namespaced,
+    {
+        let api: Api<K> = self.api(&object.namespace().unwrap_or_default());
+        let created = api.create(&PostParams::default(), object).await?;
+        informer.wrote(created.clone());
+        Ok(created)
+    }
+
+    /// Replaces a namespaced object and lets the cache know; its resourceVersion guards against a newer state.
+    pub(crate) async fn replace<K>(&self, informer: &Informer<K>, object: &K) -> Result<(), kube::Error>
+    where
+        K: Namespaced,
+    {
+        let api: Api<K> = self.api(&object.namespace().unwrap_or_default());
+        informer.wrote(api.replace(&object.name_any(), &PostParams::default(), object).await?);
+        Ok(())
+    }
+
+    /// Replaces the status of a namespaced object and lets the cache know.
+    pub(crate) async fn replace_status<K>(
+        &self,
+        informer: &Informer<K>,
+        object: &K,
+    ) -> Result<(), kube::Error>
+    where
+        K: Namespaced,
+    {
+        let api: Api<K> = self.api(&object.namespace().unwrap_or_default());
+        informer.wrote(api.replace_status(&object.name_any(), &PostParams::default(), object).await?);
+        Ok(())
+    }
+
+    /// Deletes exactly this object (not a later one of its name); that it is gone already is success.
+    pub(crate) async fn delete<K>(&self, informer: &Informer<K>, object: &K) -> Result<(), kube::Error>
+    where
+        K: Namespaced,
+    {
+        self.delete_with(informer, object, DeleteParams::background()).await
+    }
+
+    /// As `delete`, with a propagation policy or grace period.
+    pub(crate) async fn delete_with<K>(
+        &self,
+        informer: &Informer<K>,
+        object: &K,
+        params: DeleteParams,
+    ) -> Result<(), kube::Error>
+    where
+        K: Namespaced,
+    {
+        let key = Key::of(object);
+        let uid = object.uid().unwrap_or_default();
+        let api: Api<K> = self.api(&key.namespace);
+        let params =
+            params.preconditions(Preconditions { uid: Some(uid.clone()), ..Preconditions::default() });
+        let answer = match api.delete(&key.name, &params).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+            other => other?,
+        };
+        match answer.left().filter(|object| object.meta().deletion_timestamp.is_some()) {
+            Some(terminating) => informer.wrote(terminating),
+            None => informer.wrote_deletion(&key, &uid),
+        }
+        Ok(())
+    }
+}
+
+/// Kinds the controllers write.
+pub(crate) trait Namespaced:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Namespaced for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+fn informer<K>(client: &kube::Client) -> Arc<Informer<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    Informer::new(Api::all(client.clone()), watcher::Config::default())
+}
+
+/// Runs `action` on each item, in growing batches so that one systematic failure does not repeat a hundred times; the first error
+/// ends it.
+pub(crate) async fn in_growing_batches<T, R>(
+    items: Vec<T>,
+    action: impl Fn(T) -> R,
+) -> Result<(), kube::Error>
+where
+    R: Future<Output = Result<(), kube::Error>>,
+{
+    let mut items = items.into_iter();
+    let mut size = 1;
+    loop {
+        let batch: Vec<T> = items.by_ref().take(size).collect();
+        if batch.is_empty() {
+            return Ok(());
+        }
+        for result in join_all(batch.into_iter().map(&action)).await {
+            result?;
+        }
+        size = (size * 2).min(16);
+    }
+}
