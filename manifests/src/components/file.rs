@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use indexmap::IndexMap;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -16,7 +15,7 @@ use crate::mistake::{Mistake, did_you_mean};
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
     #[serde(default)]
-    component: IndexMap<String, Section>,
+    component: BTreeMap<String, Spanned<Section>>,
 }
 
 #[derive(Deserialize)]
@@ -69,7 +68,11 @@ pub(super) fn read(root: &Path, file: &Path) -> Result<Declared, LoadError> {
     let names: Vec<&str> = parsed.component.keys().map(String::as_str).collect();
     let mut needs_at = BTreeMap::new();
     let mut entries = Vec::new();
-    for (name, section) in &parsed.component {
+    // The reader sorts tables by name; the order they are written in is the one people expect.
+    let mut sections: Vec<_> = parsed.component.iter().collect();
+    sections.sort_by_key(|(_, section)| section.span().start);
+    for (name, section) in sections {
+        let section = section.get_ref();
         for need in &section.needs {
             if !names.contains(&need.get_ref().as_str()) {
                 let message = format!("component `{name}` needs `{}`, which is not declared", need.get_ref());
