@@ -65,7 +65,9 @@ fn options(url: &str) -> Result<(SqliteConnectOptions, PathBuf), OpenError> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        .busy_timeout(PATIENCE);
+        .busy_timeout(PATIENCE)
+        // The root file system may be read-only: sorting must not need a file there.
+        .pragma("temp_store", "MEMORY");
     Ok((options, file))
 }
 
