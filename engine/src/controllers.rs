@@ -11,10 +11,10 @@ mod replicaset;
 mod pods;
 mod selector;
 
-mod cache;
+pub(crate) mod cache;
 mod context;
 mod events;
-mod informer;
+pub(crate) mod informer;
 mod queue;
 
 /// Why the controllers ended before they were told to.

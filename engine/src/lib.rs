@@ -11,5 +11,6 @@ pub mod isolation;
 pub mod kubelet;
 pub mod node;
 pub mod pki;
+pub mod services;
 pub mod status;
 pub mod store;
