@@ -1,1 +1,33 @@
-//! images
+//! From recipes to images in a registry, and the proof that each image is for the architecture it claims.
+//!
+//! `recipe` reads what should be built, `plan` decides how (pure), `build` compiles with cargo and assembles reproducible
+//! OCI images in-process into a `layout` on disk, `proof` walks the finished layers, `push` moves what is missing to a
+//! registry by digest. `registry` is an OCI distribution registry in this process; `client` speaks to any registry.
+//!
+//! It is not a container engine: nothing here runs a Dockerfile or needs a daemon. It knows no cluster and no product;
+//! images are rows in `images/images.toml`.
+
+pub mod recipe;
+
+pub mod platform;
+pub mod toolchain;
+
+pub mod plan;
+
+pub mod build;
+pub mod layer;
+pub mod proof;
+
+pub mod digest;
+pub mod document;
+pub mod layout;
+pub mod reference;
+
+pub use build::{BuildError, BuildEvent, BuiltImage, BuiltManifest, build};
+pub use digest::Digest;
+pub use layout::Layout;
+pub use plan::{BuildPlan, BuildRequest, Platforms, plan};
+pub use platform::Platform;
+
+pub use recipe::{Recipe, Recipes};
+pub use reference::Reference;

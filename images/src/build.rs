@@ -1,0 +1,224 @@
+//! Building: compile with cargo, pack layers, prove them, write the layout. Whatever did not change is not touched.
+//!
+//! `compile` runs cargo once per platform, `inputs` recognises what was packed before, `assemble` makes the documents.
+
+mod assemble;
+mod compile;
+mod inputs;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+pub use compile::CompileError;
+
+use crate::document::Descriptor;
+use crate::layout::{Layout, LayoutError};
+use crate::plan::{BuildPlan, PlannedImage};
+use crate::platform::Platform;
+use crate::proof::{ProofError, ProofRow};
+use crate::recipe::Binary;
+use crate::reference::Reference;
+
+/// An image in the layout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BuiltImage {
+    /// Its name, also its repository.
+    pub name: String,
+    /// The image index: what is pushed and deployed.
+    pub index: Descriptor,
+    /// One manifest per platform.
+    pub manifests: Vec<BuiltManifest>,
+    /// What was proven about its executables.
+    pub proof: Vec<ProofRow>,
+    /// Whether everything was already in the layout.
+    pub cached: bool,
+    /// Seconds spent on assembly and proof.
+    pub seconds: f64,
+}
+
+impl BuiltImage {
+    /// The reference manifests use: by digest, in the registry called `registry`.
+    pub fn reference(&self, registry: &str) -> Reference {
+        Reference {
+            registry: registry.to_string(),
+            repository: self.name.clone(),
+            tag: None,
+            digest: Some(self.index.digest.clone()),
+        }
+    }
+}
+
+/// One platform of an image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BuiltManifest {
+    /// Its platform.
+    pub platform: String,
+    /// Its manifest.
+    pub manifest: Descriptor,
+    /// Bytes of its layers as packed.
+    pub layer_bytes: u64,
+}
+
+/// What happens while building, for whoever shows progress.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum BuildEvent {
+    /// cargo was started.
+    CompileStarted {
+        /// For this platform.
+        platform: Platform,
+        /// These binaries.
+        binaries: Vec<String>,
+        /// The command, as one could type it.
+        command: String,
+    },
+    /// cargo said something (progress and warnings).
+    CompilerLine {
+        /// For this platform.
+        platform: Platform,
+        /// The line.
+        line: String,
+    },
+    /// cargo finished one crate.
+    Compiled {
+        /// For this platform.
+        platform: Platform,
+        /// The crate.
+        package: String,
+        /// It was up to date.
+        fresh: bool,
+    },
+    /// cargo finished well.
+    CompileFinished {
+        /// For this platform.
+        platform: Platform,
+        /// Crates that were compiled; 0 means nothing changed.
+        compiled: usize,
+        /// How long it took.
+        duration: Duration,
+    },
+    /// An image's layers are being packed and proven for a platform.
+    Assembling {
+        /// The image.
+        image: String,
+        /// The platform.
+        platform: Platform,
+    },
+    /// An image is complete in the layout.
+    Built(Box<BuiltImage>),
+}
+
+/// The images could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// cargo failed.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// A file that should go into an image cannot be read.
+    #[error("read {} for the image `{image}`", path.display())]
+    Input {
+        /// The image.
+        image: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A layer could not be packed.
+    #[error("pack the layer `{layer}` of the image `{image}`")]
+    Pack {
+        /// The image.
+        image: String,
+        /// The layer.
+        layer: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A document could not be written.
+    #[error("write the {document} of the image `{image}`")]
+    Document {
+        /// The image.
+        image: String,
+        /// Which document.
+        document: &'static str,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The layout could not be used.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The image is not what it claims to be.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+}
+
+impl BuildError {
+    /// The edit or command that helps.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            BuildError::Compile(error) => error.hint(),
+            BuildError::Input { .. } => Some(format!("check the path in `{}`", crate::recipe::FILE)),
+            BuildError::Pack { .. } | BuildError::Document { .. } => None,
+            BuildError::Layout(error) => error.hint(),
+            BuildError::Proof(error) => error.hint(),
+        }
+    }
+}
+
+/// Builds what the plan says. Blocking: call it from a thread of its own.
+pub fn build(
+    plan: &BuildPlan,
+    observer: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<Vec<BuiltImage>, BuildError> {
+    let mut executables = BTreeMap::new();
+    for compilation in &plan.compilations {
+        let built = compile::compile(plan, compilation, observer)?;
+        executables.insert(compilation.toolchain.platform.clone(), built);
+    }
+    let layout = Layout::open(&plan.layout)?;
+    let binary = |image: &PlannedImage, platform: &Platform| match &image.recipe.binary {
+        Binary::Cargo { bin, .. } => executables[platform][bin].clone(),
+        Binary::Prebuilt { path } => plan.root.join(path.replace("{architecture}", platform.architecture())),
+    };
+    let images = in_parallel(&plan.images, |image| {
+        let started = Instant::now();
+        let mut built = assemble::assemble(plan, &layout, image, &binary, observer)?;
+        built.seconds = started.elapsed().as_secs_f64();
+        observer(BuildEvent::Built(Box::new(built.clone())));
+        Ok::<_, BuildError>(built)
+    })?;
+    if images.iter().any(|image| !image.cached) {
+        layout.prune()?;
+    }
+    Ok(images)
+}
+
+/// Runs `work` on every item with as many threads as there are cores; the results keep the order of the items.
+fn in_parallel<T: Sync, R: Send, E: Send>(
+    items: &[T],
+    work: impl Fn(&T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get()).min(items.len());
+    let queue = Mutex::new(items.iter().enumerate());
+    let results = Mutex::new(BTreeMap::new());
+    let next = || queue.lock().ok().and_then(|mut queue| queue.next());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((position, item)) = next() {
+                    let result = work(item);
+                    if let Ok(mut results) = results.lock() {
+                        results.insert(position, result);
+                    }
+                }
+            });
+        }
+    });
+    let results = results.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    results.into_values().collect()
+}

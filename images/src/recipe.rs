@@ -1,0 +1,185 @@
+//! Recipes: what becomes an image, read from `images/images.toml` and checked before anything is built.
+//!
+//! `file` is what a person writes, `check` turns it into values that cannot be wrong, `located` shows mistakes where they are.
+
+mod check;
+mod file;
+mod located;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use located::Located;
+
+use crate::platform::Platform;
+
+/// Where the recipes are, relative to the workspace root.
+pub const FILE: &str = "images/images.toml";
+
+/// Every image of the workspace, in name order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Recipes {
+    /// One recipe per image.
+    pub images: Vec<Recipe>,
+}
+
+/// One image: its content and its configuration, the same for each platform except for the binary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Recipe {
+    /// Name of the image and of its repository in a registry.
+    pub name: String,
+    /// Where the binary comes from.
+    pub binary: Binary,
+    /// What the layers are stacked on.
+    pub base: Base,
+    /// Platforms it may be built for.
+    pub platforms: Vec<Platform>,
+    /// Numeric `uid:gid` of the process.
+    pub user: String,
+    /// TCP ports it listens on (documentation in the image config).
+    pub ports: Vec<u16>,
+    /// Labels of the image config.
+    pub labels: BTreeMap<String, String>,
+    /// Environment of the process.
+    pub environment: BTreeMap<String, String>,
+    /// Absolute path of the binary in the image.
+    pub entrypoint: String,
+    /// Layers below the binary, bottom first.
+    pub layers: Vec<LayerRecipe>,
+    /// How layers are packed.
+    pub compression: Compression,
+}
+
+/// Where the binary of an image comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Binary {
+    /// Compiled by cargo.
+    Cargo {
+        /// Workspace crate.
+        package: String,
+        /// Binary target of that crate.
+        bin: String,
+    },
+    /// A finished file; `{architecture}` in the path is replaced.
+    Prebuilt {
+        /// Path relative to the workspace root.
+        path: String,
+    },
+}
+
+/// What the layers are stacked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Base {
+    /// Nothing.
+    Scratch,
+}
+
+/// A small layer of files declared in the recipe file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LayerRecipe {
+    /// Its name in the recipe file.
+    pub name: String,
+    /// Directories and files; parents are added by themselves.
+    pub entries: Vec<EntryRecipe>,
+}
+
+/// One directory or file of a declared layer, owned by root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EntryRecipe {
+    /// Absolute path in the image.
+    pub path: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// What is there.
+    pub content: EntryContent,
+}
+
+/// What is at the path of an [`EntryRecipe`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EntryContent {
+    /// A directory.
+    Directory,
+    /// A file with this text.
+    Text(String),
+    /// A file copied from this path, relative to the workspace root.
+    Source(String),
+}
+
+/// How layers are packed; part of the recipe because the bytes of a layer depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compression {
+    /// gzip with a level from 0 (stored) to 9 (smallest).
+    Gzip(u32),
+}
+
+/// The recipe file could not be read or is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum RecipeError {
+    /// The file could not be read.
+    #[error("read the image recipes in {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file says something that cannot be meant.
+    #[error("{0}")]
+    Wrong(Box<Located>),
+}
+
+impl RecipeError {
+    /// The edit or command that helps.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            RecipeError::Read { .. } => Some(format!("run this in a workspace with a `{FILE}`")),
+            // Shown under the line itself.
+            RecipeError::Wrong(_) => None,
+        }
+    }
+}
+
+/// Reads and checks `images/images.toml` of the workspace at `root`.
+pub fn load(root: &Path) -> Result<Recipes, RecipeError> {
+    let path = root.join(FILE);
+    let text = std::fs::read_to_string(&path).map_err(|source| RecipeError::Read { path, source })?;
+    parse(FILE, &text)
+}
+
+/// Checks the text of a recipe file; `name` is what errors call it.
+pub fn parse(name: &str, text: &str) -> Result<Recipes, RecipeError> {
+    let wrong = |mistake: located::Mistake| RecipeError::Wrong(Box::new(Located::new(name, text, mistake)));
+    let file: file::File =
+        toml::from_str(text).map_err(|error| wrong(located::Mistake::from_toml(&error)))?;
+    check::check(file).map_err(wrong)
+}
+
+impl Recipes {
+    /// The recipe of that name.
+    pub fn get(&self, name: &str) -> Option<&Recipe> {
+        self.images.iter().find(|recipe| recipe.name == name)
+    }
+
+    /// All names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.images.iter().map(|recipe| recipe.name.as_str())
+    }
+}
+
+impl Compression {
+    /// The media type of a layer packed this way.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Compression::Gzip(_) => crate::document::LAYER_GZIP,
+        }
+    }
+}
