@@ -71,7 +71,9 @@ fn writable_copy(rootfs: &Rootfs) -> Result<PathBuf, Failure> {
 
 fn overlay(layers: &[PathBuf], upper: &Path, work: &Path, merged: &Path) -> Result<(), Errno> {
     // Relative names keep many layers within the one page the kernel takes as options.
-    let common = layers.first().and_then(|layer| layer.parent()).ok_or(Errno::EINVAL)?;
+    let mut ancestors = layers.first().ok_or(Errno::EINVAL)?.ancestors().skip(1);
+    let common = ancestors.find(|candidate| layers.iter().all(|layer| layer.starts_with(candidate)));
+    let common = common.ok_or(Errno::EINVAL)?;
     let names: Option<Vec<&str>> =
         layers.iter().map(|layer| layer.strip_prefix(common).ok()?.to_str()).collect();
     let names = names.ok_or(Errno::EINVAL)?.join(":");
