@@ -9,6 +9,7 @@
 
 pub mod apply;
 pub mod components;
+pub mod diagnose;
 pub mod document;
 pub mod event;
 pub mod mistake;
@@ -19,6 +20,7 @@ pub mod render;
 
 pub use apply::{Applied, ApplyError, apply};
 pub use components::{Component, Components, LoadError, Readiness};
+pub use diagnose::{Diagnosis, Snapshot, diagnose, explain};
 pub use event::DeployEvent;
 pub use mistake::Mistake;
 pub use object::{Object, ObjectId};

@@ -60,6 +60,13 @@ fn lines(components: &[NotReady]) -> String {
     components.iter().map(NotReady::to_string).collect::<Vec<_>>().join("\n")
 }
 
+impl NotReady {
+    /// What the wait said last, for [`crate::diagnose::snapshot`].
+    pub fn notes(&self) -> Vec<String> {
+        self.objects.iter().map(|(object, message)| format!("{object}: {message}")).collect()
+    }
+}
+
 impl fmt::Display for NotReady {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let NotReady { component, failed, after, objects } = self;
