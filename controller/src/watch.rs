@@ -50,10 +50,11 @@ pub fn watches(
     let known = executions.clone();
     let by_execution =
         requests(execution_changes.reflect(executions_writer), move |execution: WorkflowExecution| {
-            [ObjectRef::from_obj(&execution)]
-                .into_iter()
-                .chain(waiting_for(&known, &execution.spec.target_resource))
-                .collect()
+            // Only an end, a clearance or a deletion can free the target for others.
+            let ended = execution.phase().is_terminal() || execution.metadata.deletion_timestamp.is_some();
+            let target = &execution.spec.target_resource;
+            let others = if ended { waiting_for(&known, target) } else { Vec::new() };
+            [ObjectRef::from_obj(&execution)].into_iter().chain(others).collect()
         });
     let known = executions.clone();
     let by_job = requests(job_changes.modify(strip).reflect(jobs_writer), move |job: Job| {

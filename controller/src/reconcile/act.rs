@@ -7,8 +7,8 @@ use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
-use super::decide::{Action, Note, record_id};
-use super::observe::{api_error, jobs};
+use super::decide::{Action, Note};
+use super::observe::{api_error, event_ids, jobs};
 use super::observed::Refusal;
 use super::{Context, Error, key, reference};
 use crate::engines::job;
@@ -25,7 +25,8 @@ pub enum Effect {
     ChildRefused(Refusal),
 }
 
-/// Carries out `actions` in order; stops at the first that calls for another decision.
+/// Carries out `actions` in order; stops at the first that calls for another decision, or whose object
+/// is no longer there.
 pub async fn act(
     context: &Context,
     execution: &WorkflowExecution,
@@ -43,9 +44,14 @@ pub async fn act(
                 let others =
                     execution.finalizers().iter().filter(|other| *other != FINALIZER).cloned().collect();
                 set_finalizers(context, execution, others).await?;
+                context.outbox.forget(event_ids(execution, |_| true));
             }
             Action::CreateChild => return create_child(context, execution).await,
-            Action::DeleteChild { name, uid } => delete_child(context, execution, &name, uid).await?,
+            Action::DeleteChild { name, uid } => {
+                if !delete_child(context, execution, &name, uid).await? {
+                    return Ok(Effect::Done);
+                }
+            }
             Action::WriteStatus(status) => write_status(context, execution, *status).await?,
             Action::Send(events) => {
                 let reference = reference(execution);
@@ -98,12 +104,13 @@ async fn create_child(context: &Context, execution: &WorkflowExecution) -> Resul
     Ok(Effect::ChildCreated)
 }
 
+/// Whether there was that child to delete.
 async fn delete_child(
     context: &Context,
     execution: &WorkflowExecution,
     name: &str,
     uid: String,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     // Foreground: the name, which is the lock, is free only when the pods are gone.
     let params = DeleteParams {
         propagation_policy: Some(PropagationPolicy::Foreground),
@@ -113,10 +120,10 @@ async fn delete_child(
     match jobs(context).delete(name, &params).await {
         Ok(_) => {
             tracing::info!(execution = key(execution), child = name, "deleted the child");
-            Ok(())
+            Ok(true)
         }
         // Gone, or by now another child of the same name.
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
         Err(error) => Err(api_error("delete the child", execution, error)),
     }
 }
@@ -126,20 +133,11 @@ async fn write_status(
     execution: &WorkflowExecution,
     status: WorkflowExecutionStatus,
 ) -> Result<(), Error> {
-    let uid = execution.uid().unwrap_or_default();
-    let acknowledged: Vec<_> = status
-        .audit_events
-        .iter()
-        .filter(|record| record.acknowledged)
-        .map(|record| record_id(&uid, record))
-        .collect();
     let changed = WorkflowExecution { status: Some(status), ..execution.clone() };
     let outcome = executions(context, execution)
         .replace_status(&execution.name_any(), &PostParams::default(), &changed)
         .await;
-    outcome.map_err(|error| write_error("write the status", execution, error))?;
-    context.outbox.forget(acknowledged);
-    Ok(())
+    outcome.map(drop).map_err(|error| write_error("write the status", execution, error))
 }
 
 /// People can do without an event; the execution goes on.

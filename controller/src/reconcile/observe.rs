@@ -1,12 +1,13 @@
 //! Gathers what a decision depends on, from the watches; from the API server where a stale answer would do harm.
 
 use api::names;
-use api::workflow_execution::{Phase, WorkflowExecution};
+use api::workflow_execution::{AuditRecord, Phase, WorkflowExecution};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
+use uuid::Uuid;
 
 use super::decide::record_id;
 use super::observed::{Child, ChildState, Observed, Owner, Refusal, Sibling};
@@ -29,15 +30,12 @@ pub async fn observe(
     refusal: Option<Refusal>,
     trust: Trust,
 ) -> Result<Observed, Error> {
-    let uid = execution.uid().unwrap_or_default();
-    let records = execution.status.iter().flat_map(|status| &status.audit_events);
-    let acknowledgements = context.outbox.acknowledgements(records.map(|record| record_id(&uid, record)));
+    // What the status says is acknowledged need not be remembered any longer.
+    context.outbox.forget(event_ids(execution, |record| record.acknowledged));
+    let acknowledgements =
+        context.outbox.acknowledgements(event_ids(execution, |record| !record.acknowledged));
     let child = child(context, execution, trust).await?;
-    let siblings = if execution.phase() == Phase::Pending || refusal.is_some() || child.is_some() {
-        siblings(context, execution)
-    } else {
-        Vec::new()
-    };
+    let siblings = if execution.phase().is_terminal() { Vec::new() } else { siblings(context, execution) };
     Ok(Observed { execution: execution.clone(), child, refusal, siblings, acknowledgements })
 }
 
@@ -114,6 +112,13 @@ fn pods(context: &Context, job: &Job) -> Vec<Pod> {
     let all = context.pods.state();
     let own = all.iter().filter(|pod| pod.owner_references().iter().any(|reference| reference.uid == uid));
     own.map(|pod| Pod::clone(pod)).collect()
+}
+
+/// Ids of those events in the outbox of `execution` that `which` picks.
+pub fn event_ids(execution: &WorkflowExecution, which: impl Fn(&AuditRecord) -> bool) -> Vec<Uuid> {
+    let uid = execution.uid().unwrap_or_default();
+    let records = execution.status.iter().flat_map(|status| &status.audit_events);
+    records.filter(|record| which(record)).map(|record| record_id(&uid, record)).collect()
 }
 
 /// The Jobs that run workflows.

@@ -26,7 +26,7 @@ pub(super) fn decide(observed: &Observed, now: Timestamp) -> Decision {
     if let Some(child) = observed.own_child() {
         if !child.deleting {
             let delete = Action::DeleteChild { name: child.name.clone(), uid: child.uid.clone() };
-            decision.actions.insert(0, delete);
+            decision.actions.push(delete);
         }
         return decision;
     }

@@ -509,7 +509,7 @@ fn a_deleted_execution_goes_after_its_child_and_its_audit_trail() {
     let decision = decided(&observed);
     assert_eq!(names(&decision)[0], "write Failed ExecutionCreated");
     observed.execution.status = written(&decision).cloned();
-    assert_eq!(names(&decided(&observed)), ["delete u-job", "send 3"]);
+    assert_eq!(names(&decided(&observed)), ["send 3", "delete u-job"]);
     observed.child.as_mut().unwrap().deleting = true;
     assert_eq!(names(&decided(&observed)), ["send 3"]);
     observed.child = None;
