@@ -21,6 +21,7 @@ use crate::object::{Object, ObjectId};
 use crate::order::{self, Step};
 use crate::render::{Rendered, RenderedComponent};
 use discovery::Directory;
+use inventory::Inventory;
 
 /// Components whose objects are in the cluster.
 #[derive(Clone)]
@@ -132,9 +133,8 @@ async fn apply_component(
     observer: Observer<'_>,
 ) -> Result<AppliedComponent, ApplyError> {
     observer(DeployEvent::Applying { component: component.name.clone(), objects: component.objects.len() });
-    let ids: BTreeSet<ObjectId> = component.objects.iter().map(Object::id).collect();
     // Written before the first object: whatever a killed run has created is known to the next one.
-    inventory::remember(directory.client(), &component.name, &ids).await?;
+    inventory::remember(directory.client(), &component.name, &inventory_of(component)).await?;
     let is_held_back = |object: &&Object| order::step(object.group(), object.kind()) == Step::Webhook;
     for object in component.objects.iter().filter(|object| !is_held_back(object)) {
         send::object(directory, component, object, observer).await?;
@@ -162,26 +162,63 @@ async fn prune(
     declared: &BTreeSet<ObjectId>,
     observer: Observer<'_>,
 ) -> Result<(), ApplyError> {
-    for (component, entries) in inventory::read_all(directory.client()).await? {
-        let mut gone: Vec<_> = entries.iter().filter(|entry| !declared.contains(&entry.id)).collect();
-        gone.sort_by_key(|entry| std::cmp::Reverse(order::step(&entry.id.group, &entry.id.kind)));
-        for entry in gone {
-            if send::delete_ours(directory, entry).await? {
-                observer(DeployEvent::Pruned { component: component.clone(), object: entry.id.clone() });
+    for (component, remembered) in inventory::read_all(directory.client()).await? {
+        let kept = rendered.get(&component);
+        let mut gone: Vec<ObjectId> = remembered.objects.difference(declared).cloned().collect();
+        gone.sort_by_key(|id| std::cmp::Reverse(order::step(&id.group, &id.kind)));
+        for id in &gone {
+            if send::delete_ours(directory, id).await? {
+                observer(DeployEvent::Pruned { component: component.clone(), object: id.clone() });
             }
         }
-        match rendered.get(&component) {
-            Some(kept) => {
-                let ids = kept.objects.iter().map(Object::id).collect();
-                let changed = entries.iter().any(|entry| !declared.contains(&entry.id));
-                if changed {
-                    inventory::replace(directory.client(), &component, &ids).await?;
-                }
+        match kept {
+            Some(kept) if !gone.is_empty() => {
+                inventory::replace(directory.client(), &component, &inventory_of(kept)).await?;
             }
-            None => inventory::forget(directory.client(), &component).await?,
+            Some(_) => {}
+            None => {
+                for id in made_at_run_time(&remembered) {
+                    if send::delete(directory, &id).await? {
+                        observer(DeployEvent::Pruned { component: component.clone(), object: id });
+                    }
+                }
+                inventory::forget(directory.client(), &component).await?;
+            }
         }
     }
     Ok(())
+}
+
+fn inventory_of(component: &RenderedComponent) -> Inventory {
+    Inventory {
+        objects: component.objects.iter().map(Object::id).collect(),
+        provides: component.provides.clone(),
+    }
+}
+
+/// What a component that is gone has made itself: its webhooks would go on refusing writes, its Secrets would be found by the next.
+fn made_at_run_time(remembered: &Inventory) -> Vec<ObjectId> {
+    let namespaces: BTreeSet<&String> =
+        remembered.objects.iter().filter_map(|id| id.namespace.as_ref()).collect();
+    let mut found = Vec::new();
+    for (kind, name) in remembered.provides.iter().filter_map(|provided| provided.split_once('/')) {
+        let id = |group: &str, namespace: Option<&String>| ObjectId {
+            group: group.to_owned(),
+            kind: kind.to_owned(),
+            namespace: namespace.cloned(),
+            name: name.to_owned(),
+        };
+        match kind {
+            "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => {
+                found.push(id("admissionregistration.k8s.io", None));
+            }
+            "Secret" | "ConfigMap" => {
+                found.extend(namespaces.iter().map(|namespace| id("", Some(namespace))))
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 impl std::fmt::Debug for Applied {

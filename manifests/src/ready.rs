@@ -165,7 +165,7 @@ impl<'a> Wait<'a> {
         let mut verdict =
             assess::component(&self.component.rendered, live, &mut self.troubles, Instant::now());
         if verdict == Verdict::Current {
-            verdict = self.admission.advance(applied, self.component, live, observer).await;
+            verdict = self.admission.advance(applied, self.component, observer).await;
         }
         self.lacking = match &verdict {
             Verdict::Current => Vec::new(),

@@ -15,40 +15,50 @@ use crate::{COMPONENT_LABEL, FIELD_MANAGER, MANAGED_BY_LABEL};
 const NAMESPACE: &str = "kube-system";
 const INVENTORY_LABEL: &str = "slipway.localhost/inventory";
 
-/// One remembered object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// What it is.
-    pub id: ObjectId,
+/// What a component makes at run time, as `Kind/name`, separated by commas.
+const PROVIDES_ANNOTATION: &str = "slipway.localhost/provides";
+
+/// What is remembered of a component.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inventory {
+    /// The objects that were applied.
+    pub objects: BTreeSet<ObjectId>,
+    /// What it makes at run time, as `Kind/name`: left behind when the component goes, so it is deleted with it.
+    pub provides: Vec<String>,
 }
 
 /// Adds to a component's inventory; what it held before stays until [`replace`].
 pub(super) async fn remember(
     client: &Client,
     component: &str,
-    ids: &BTreeSet<ObjectId>,
+    inventory: &Inventory,
 ) -> Result<(), ApplyError> {
     let before = read(client, component).await?;
-    let known: BTreeSet<ObjectId> = before.iter().flatten().map(|entry| entry.id.clone()).collect();
-    if before.is_some() && ids.is_subset(&known) {
+    let is_known = before.as_ref().is_some_and(|before| {
+        inventory.objects.is_subset(&before.objects) && inventory.provides == before.provides
+    });
+    if is_known {
         return Ok(());
     }
-    replace(client, component, &known.union(ids).cloned().collect()).await
+    let objects = before.unwrap_or_default().objects.union(&inventory.objects).cloned().collect();
+    replace(client, component, &Inventory { objects, provides: inventory.provides.clone() }).await
 }
 
 /// Writes a component's inventory.
 pub(super) async fn replace(
     client: &Client,
     component: &str,
-    ids: &BTreeSet<ObjectId>,
+    inventory: &Inventory,
 ) -> Result<(), ApplyError> {
-    let data: BTreeMap<String, String> = ids.iter().map(|id| (key(id), id.to_string())).collect();
+    let data: BTreeMap<String, String> =
+        inventory.objects.iter().map(|id| (key(id), id.to_string())).collect();
     let name = name(component);
     let labels =
         json!({ MANAGED_BY_LABEL: FIELD_MANAGER, COMPONENT_LABEL: component, INVENTORY_LABEL: "true" });
+    let annotations = json!({ PROVIDES_ANNOTATION: inventory.provides.join(",") });
     let map = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": { "name": name, "namespace": NAMESPACE, "labels": labels },
+        "metadata": { "name": name, "namespace": NAMESPACE, "labels": labels, "annotations": annotations },
         "data": data,
     });
     let params = PatchParams::apply(FIELD_MANAGER).force();
@@ -66,17 +76,17 @@ pub(super) async fn forget(client: &Client, component: &str) -> Result<(), Apply
 }
 
 /// A component's inventory; `None` when it was never applied here.
-pub async fn read(client: &Client, component: &str) -> Result<Option<Vec<Entry>>, ApplyError> {
+pub async fn read(client: &Client, component: &str) -> Result<Option<Inventory>, ApplyError> {
     let map = api(client).get_opt(&name(component)).await.map_err(failed("read", component))?;
-    Ok(map.map(|map| entries(&map)))
+    Ok(map.map(|map| inventory(&map)))
 }
 
 /// Every component's inventory.
-pub async fn read_all(client: &Client) -> Result<Vec<(String, Vec<Entry>)>, ApplyError> {
+pub async fn read_all(client: &Client) -> Result<Vec<(String, Inventory)>, ApplyError> {
     let params = ListParams::default().labels(&format!("{INVENTORY_LABEL}=true"));
     let maps = api(client).list(&params).await.map_err(failed("read", "*"))?;
     let component = |map: &ConfigMap| map.metadata.labels.as_ref()?.get(COMPONENT_LABEL).cloned();
-    Ok(maps.items.iter().filter_map(|map| Some((component(map)?, entries(map)))).collect())
+    Ok(maps.items.iter().filter_map(|map| Some((component(map)?, inventory(map)))).collect())
 }
 
 fn api(client: &Client) -> Api<ConfigMap> {
@@ -92,8 +102,14 @@ fn failed(doing: &'static str, component: &str) -> impl FnOnce(Error) -> ApplyEr
     move |source| ApplyError::Inventory { doing, component, source: Box::new(source) }
 }
 
-fn entries(map: &ConfigMap) -> Vec<Entry> {
-    map.data.iter().flatten().filter_map(|(key, _)| Some(Entry { id: parse(key)? })).collect()
+fn inventory(map: &ConfigMap) -> Inventory {
+    let provides =
+        map.metadata.annotations.as_ref().and_then(|annotations| annotations.get(PROVIDES_ANNOTATION));
+    let provides = provides.into_iter().flat_map(|list| list.split(',')).filter(|each| !each.is_empty());
+    Inventory {
+        objects: map.data.iter().flatten().filter_map(|(key, _)| parse(key)).collect(),
+        provides: provides.map(str::to_owned).collect(),
+    }
 }
 
 /// ConfigMap keys allow letters, digits, `-`, `_` and `.`; no part of an identity contains `_`, but RBAC names may contain `:`.

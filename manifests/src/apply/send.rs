@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use kube::Error;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::core::PartialObjectMeta;
 use kube::runtime::wait::await_condition;
+use kube::{Error, ResourceExt};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::discovery::Directory;
-use super::inventory::Entry;
 use super::{ApplyError, RenderedComponent};
 use crate::event::{Change, DeployEvent, Observer};
-use crate::object::{Object, items, text};
+use crate::object::{Object, ObjectId, items, text};
 use crate::{FIELD_MANAGER, MANAGED_BY_LABEL};
 
 /// How long a definition may take from accepted to served.
@@ -130,8 +130,23 @@ fn conditions(data: &Value) -> String {
 }
 
 /// Deletes an object that left the declaration, unless somebody else has taken it over. True when it was deleted.
-pub(super) async fn delete_ours(directory: &Directory, entry: &Entry) -> Result<bool, ApplyError> {
-    let id = &entry.id;
+pub(super) async fn delete_ours(directory: &Directory, id: &ObjectId) -> Result<bool, ApplyError> {
+    delete_if(directory, id, |live| {
+        live.labels().get(MANAGED_BY_LABEL).map(String::as_str) == Some(FIELD_MANAGER)
+    })
+    .await
+}
+
+/// Deletes an object whoever made it. True when it was there.
+pub(super) async fn delete(directory: &Directory, id: &ObjectId) -> Result<bool, ApplyError> {
+    delete_if(directory, id, |_| true).await
+}
+
+async fn delete_if(
+    directory: &Directory,
+    id: &ObjectId,
+    condition: impl Fn(&PartialObjectMeta<DynamicObject>) -> bool,
+) -> Result<bool, ApplyError> {
     let failed = |source| ApplyError::Prune { object: Box::new(id.clone()), source: Box::new(source) };
     let Some(api) =
         directory.api_of_group(&id.group, &id.kind, id.namespace.as_deref()).await.map_err(failed)?
@@ -139,11 +154,10 @@ pub(super) async fn delete_ours(directory: &Directory, entry: &Entry) -> Result<
         // Its definition is gone and took the object along.
         return Ok(false);
     };
-    let Some(live) = api.get_metadata_opt(&id.name).await.map_err(failed)? else { return Ok(false) };
-    let labels = live.metadata.labels.unwrap_or_default();
-    if labels.get(MANAGED_BY_LABEL).map(String::as_str) != Some(FIELD_MANAGER) {
+    let Some(live) = api.get_metadata_opt(&id.name).await.map_err(failed)?.filter(|live| condition(live))
+    else {
         return Ok(false);
-    }
+    };
     let preconditions = Preconditions { uid: live.metadata.uid, resource_version: None };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
     match api.delete(&id.name, &params).await {

@@ -88,7 +88,7 @@ const LOG_LINES: i64 = 20;
 
 /// Takes the picture. What cannot be read is noted in `blind` and does not stop the rest; `notes` are the wait's last words.
 pub async fn snapshot(client: &Client, component: &str, notes: &[String]) -> Result<Snapshot, SnapshotError> {
-    let Some(entries) = inventory::read(client, component).await? else {
+    let Some(remembered) = inventory::read(client, component).await? else {
         let known = inventory::read_all(client).await?.into_iter().map(|(name, _)| name).collect();
         return Err(SnapshotError::Unknown { component: component.to_owned(), known });
     };
@@ -99,15 +99,15 @@ pub async fn snapshot(client: &Client, component: &str, notes: &[String]) -> Res
         notes: notes.to_vec(),
         ..Snapshot::default()
     };
-    for entry in &entries {
-        match live(&directory, &entry.id).await {
+    for id in &remembered.objects {
+        match live(&directory, id).await {
             Ok(Some(object)) => taken.objects.push(object),
-            Ok(None) => taken.missing.push(entry.id.clone()),
-            Err(error) => taken.blind.push(format!("{}: {}", entry.id, error_text(&error))),
+            Ok(None) => taken.missing.push(id.clone()),
+            Err(error) => taken.blind.push(format!("{id}: {}", error_text(&error))),
         }
     }
     let namespaces: BTreeSet<&str> =
-        entries.iter().filter_map(|entry| entry.id.namespace.as_deref()).collect();
+        remembered.objects.iter().filter_map(|id| id.namespace.as_deref()).collect();
     for namespace in namespaces {
         let blind = &mut taken.blind;
         let within = Some(namespace);

@@ -1,15 +1,15 @@
 //! Webhooks: registered when their pods answer, ready when the API server admits a dry run through them.
 
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::Value;
 
 use super::assess::Verdict;
-use super::live::Live;
 use crate::FIELD_MANAGER;
 use crate::apply::{Applied, AppliedComponent, apply_held_back, error_text};
 use crate::components::Readiness;
 use crate::event::Observer;
 use crate::object::{Object, ObjectId, items, text};
+use crate::render::RenderedComponent;
 
 /// How far the webhooks of a component are.
 #[derive(Default)]
@@ -23,7 +23,6 @@ impl Progress {
         &mut self,
         applied: &Applied,
         component: &AppliedComponent,
-        _live: &Live,
         observer: Observer<'_>,
     ) -> Verdict {
         if !self.registered {
@@ -37,10 +36,10 @@ impl Progress {
         if component.rendered.readiness != Readiness::Admission {
             return Verdict::Current;
         }
-        let mut lacking = Vec::new();
-        for object in &component.held_back {
-            lacking.extend(without_authority(applied, object).await);
-        }
+        let mut lacking = match unregistered(applied, &component.rendered).await {
+            Ok(lacking) => lacking,
+            Err(message) => vec![(nameless(), message)],
+        };
         if lacking.is_empty()
             && let Some(probe) = &component.rendered.admission_probe
             && let Err(message) = dry_run(applied, probe).await
@@ -51,27 +50,53 @@ impl Progress {
     }
 }
 
-/// Webhooks of a configuration that nobody has given a CA bundle yet.
-async fn without_authority(applied: &Applied, configuration: &Object) -> Vec<(ObjectId, String)> {
-    let live = match applied.directory.api(configuration.api_version(), configuration.kind(), None).await {
-        Ok(Some(api)) => api.get(configuration.name()).await,
-        Ok(None) => return vec![(configuration.id(), "its kind is not served".to_owned())],
-        Err(error) => Err(error),
-    };
-    let data: Value = match live {
-        Ok(live) => live.data,
-        Err(error) => return vec![(configuration.id(), error_text(&error))],
-    };
-    let lacks = |webhook: &&Value| {
-        webhook.pointer("/clientConfig/service").is_some()
-            && text(webhook, "/clientConfig/caBundle").is_empty()
-    };
-    let message = |webhook: &Value| format!("webhook `{}` has no CA bundle", text(webhook, "/name"));
-    items(&data, "/webhooks")
-        .iter()
-        .filter(lacks)
-        .map(|webhook| (configuration.id(), message(webhook)))
-        .collect()
+/// Webhooks that lead to the component's services, declared or registered by the component itself, and lack a CA bundle; or that
+/// there is none at all.
+async fn unregistered(
+    applied: &Applied,
+    component: &RenderedComponent,
+) -> Result<Vec<(ObjectId, String)>, String> {
+    let mut found = 0;
+    let mut lacking = Vec::new();
+    for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
+        let api = applied.directory.api("admissionregistration.k8s.io/v1", kind, None).await;
+        let Some(api) = api.map_err(|error| error_text(&error))? else { continue };
+        let configurations = api.list(&ListParams::default()).await.map_err(|error| error_text(&error))?;
+        for configuration in configurations {
+            let name = configuration.metadata.name.clone().unwrap_or_default();
+            let ours = |webhook: &&Value| leads_to(component, webhook);
+            for webhook in items(&configuration.data, "/webhooks").iter().filter(ours) {
+                found += 1;
+                if text(webhook, "/clientConfig/caBundle").is_empty() {
+                    let id = ObjectId { kind: kind.to_owned(), name: name.clone(), ..nameless() };
+                    lacking.push((id, format!("webhook `{}` has no CA bundle", text(webhook, "/name"))));
+                }
+            }
+        }
+    }
+    if found == 0 {
+        lacking.push((nameless(), "no webhook leads to the component's services yet".to_owned()));
+    }
+    Ok(lacking)
+}
+
+fn leads_to(component: &RenderedComponent, webhook: &Value) -> bool {
+    let Some(target) = webhook.pointer("/clientConfig/service") else { return false };
+    component.objects.iter().any(|object| {
+        object.kind() == "Service"
+            && object.name() == text(target, "/name")
+            && object.namespace().unwrap_or("default") == text(target, "/namespace")
+    })
+}
+
+/// Stands for whichever configuration the component would register.
+fn nameless() -> ObjectId {
+    ObjectId {
+        group: "admissionregistration.k8s.io".to_owned(),
+        kind: "WebhookConfiguration".to_owned(),
+        namespace: None,
+        name: "*".to_owned(),
+    }
 }
 
 async fn dry_run(applied: &Applied, probe: &Object) -> Result<(), String> {

@@ -4,14 +4,10 @@ use std::path::Path;
 use manifests::render::pod;
 use manifests::{Components, render};
 
-fn components() -> Components {
-    Components::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .unwrap_or_else(|error| panic!("{error}"))
-}
-
 #[test]
 fn the_workspace_renders_with_every_image_by_digest() {
-    let components = components();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let components = Components::load(&root).unwrap_or_else(|error| panic!("{error}"));
     let placeholders: BTreeMap<String, String> = components
         .iter()
         .flat_map(|component| &component.objects)
