@@ -22,7 +22,7 @@ const TRAIL: [&str; 3] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn each_event_is_stored_once_after_the_controller_is_killed_twice() -> Result<()> {
     let cluster = Cluster::connect().await?;
-    let _alone = disrupt().await;
+    let _disruption = disrupt().await;
     // Long and short ones, so that each kill meets executions in other stages.
     let plans: Vec<Plan> = [1, 4, 8, 12].map(|seconds| Plan::new(&cluster, "killed").lasting(seconds)).into();
     let executions = try_join_all(plans.into_iter().map(|plan| plan.create(&cluster))).await?;
@@ -46,7 +46,7 @@ async fn each_event_is_stored_once_after_the_controller_is_killed_twice() -> Res
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_seconds_without_datastorage_lose_and_double_nothing() -> Result<()> {
     let cluster = Cluster::connect().await?;
-    let _alone = disrupt().await;
+    let _disruption = disrupt().await;
     let before = Plan::new(&cluster, "outage").lasting(3).create(&cluster).await?;
     before.until_phase(Phase::Running).await?;
     let (during, deleted) = without(&cluster, "datastorage", async {

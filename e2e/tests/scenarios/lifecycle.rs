@@ -6,6 +6,7 @@ use api::workflow_execution::{
 };
 use e2e::cluster::{Cluster, NAMESPACE};
 use e2e::execution::{Plan, condition};
+use e2e::wait::{Seen, until};
 use e2e::{children, identity};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::ResourceExt;
@@ -66,13 +67,20 @@ async fn parameters_reach_the_workflow_unchanged() -> Result<()> {
     for (name, value) in parameters {
         plan = plan.with(name, value);
     }
-    let execution = plan.create(&cluster).await?;
+    let execution = plan.lasting(3).create(&cluster).await?;
+    let expected = parameters.into_iter().chain([("TARGET_RESOURCE", execution.target.as_str())]);
+    let expected: Vec<String> = expected.map(|(name, value)| format!("parameter {name}={value}")).collect();
+    until(&format!("the log has each of {expected:?}"), 60, async || {
+        Ok(match children::log(&cluster, &execution.target).await {
+            Ok(log) if expected.iter().all(|line| log.lines().any(|printed| printed == line)) => {
+                Seen::Yes(())
+            }
+            Ok(log) => Seen::NotYet(log),
+            Err(error) => Seen::NotYet(format!("{error:#}")),
+        })
+    })
+    .await?;
     execution.until_phase(Phase::Completed).await?;
-    let log = children::log(&cluster, &execution.target).await?;
-    for (name, value) in parameters.into_iter().chain([("TARGET_RESOURCE", execution.target.as_str())]) {
-        let line = format!("parameter {name}={value}");
-        ensure!(log.lines().any(|printed| printed == line), "`{line}` is not in the log:\n{log}");
-    }
     execution.delete().await
 }
 
@@ -85,13 +93,18 @@ async fn a_workflow_runs_as_the_configured_service_account() -> Result<()> {
     accounts
         .create(&PostParams::default(), &ServiceAccount { metadata, ..ServiceAccount::default() })
         .await?;
-    let default = Plan::new(&cluster, "account").create(&cluster).await?;
-    let chosen = Plan::new(&cluster, "account").config("serviceAccountName", &own).create(&cluster).await?;
+    let plan = || Plan::new(&cluster, "account").lasting(3);
+    let default = plan().create(&cluster).await?;
+    let chosen = plan().config("serviceAccountName", &own).create(&cluster).await?;
     for (execution, expected) in [(default, "kubernaut-workflow-runner"), (chosen, own.as_str())] {
-        execution.until_phase(Phase::Completed).await?;
-        let pods = children::pods(&cluster, &execution.target).await?;
-        let account = pods.first().and_then(|pod| pod.spec.as_ref()?.service_account_name.as_deref());
+        let pod = until(&format!("execution {} has a pod", execution.name), 60, async || {
+            let pod = children::pods(&cluster, &execution.target).await?.pop();
+            Ok(pod.map_or_else(|| Seen::NotYet("none".to_owned()), Seen::Yes))
+        })
+        .await?;
+        let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref());
         ensure!(account == Some(expected), "{account:?}, not {expected}");
+        execution.until_phase(Phase::Completed).await?;
         execution.delete().await?;
     }
     accounts.delete(&own, &Default::default()).await?;

@@ -5,6 +5,7 @@ use api::workflow_execution::{EXECUTION_CREATED, Phase};
 use e2e::children::Census;
 use e2e::cluster::Cluster;
 use e2e::execution::{Plan, condition};
+use e2e::wait::{Seen, until};
 use futures::future::try_join_all;
 
 /// The controller's `--cooldown-period` in the manifests, in whole seconds.
@@ -39,16 +40,13 @@ async fn two_executions_at_once_on_one_target_run_one_after_the_other() -> Resul
     let twins =
         try_join_all([first.on(&target).create(&cluster), second.on(&target).create(&cluster)]).await?;
 
-    let (winner, loser) = loop {
-        let (a, b) = (twins[0].status().await?, twins[1].status().await?);
-        if a.start_time.is_some() {
-            break (&twins[0], &twins[1]);
-        }
-        if b.start_time.is_some() {
-            break (&twins[1], &twins[0]);
-        }
-        twins[0].until("or its twin has an opinion", 30, |status| status.phase.is_some()).await?;
-    };
+    let winner = until("one of two twins has a child", 30, async || {
+        let statuses = [twins[0].status().await?, twins[1].status().await?];
+        let winner = statuses.iter().position(|status| status.start_time.is_some());
+        Ok(winner.map_or_else(|| Seen::NotYet(format!("{statuses:?}")), Seen::Yes))
+    })
+    .await?;
+    let (winner, loser) = (&twins[winner], &twins[1 - winner]);
     ensure!(loser.status().await?.start_time.is_none(), "both got a child");
     ensure!(census.count() <= 1, "{} children for one target", census.count());
 
