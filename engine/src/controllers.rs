@@ -6,6 +6,7 @@ use self::context::Context;
 use self::queue::Tasks;
 
 mod deployment;
+mod job;
 mod replicaset;
 
 mod pods;
@@ -31,6 +32,7 @@ pub async fn run(client: kube::Client, shutdown: CancellationToken) -> Result<()
     let mut tasks = Tasks::new(shutdown.clone());
     deployment::start(&context, &mut tasks);
     replicaset::start(&context, &mut tasks);
+    job::start(&context, &mut tasks);
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = context.start(&mut tasks) => tasks.caches_are_complete(),
