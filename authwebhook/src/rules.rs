@@ -1,0 +1,3 @@
+//! What may be written and what is stamped, by resource. Pure.
+
+pub mod workflow_execution;
