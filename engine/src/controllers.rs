@@ -6,8 +6,10 @@ use self::context::Context;
 use self::queue::Tasks;
 
 mod deployment;
+mod endpoints;
 mod job;
 mod replicaset;
+mod scheduler;
 
 mod pods;
 mod selector;
@@ -33,6 +35,8 @@ pub async fn run(client: kube::Client, shutdown: CancellationToken) -> Result<()
     deployment::start(&context, &mut tasks);
     replicaset::start(&context, &mut tasks);
     job::start(&context, &mut tasks);
+    endpoints::start(&context, &mut tasks);
+    scheduler::start(&context, &mut tasks);
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = context.start(&mut tasks) => tasks.caches_are_complete(),
