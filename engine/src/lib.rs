@@ -3,14 +3,16 @@
 //!
 //! It stands in for a cluster where no container engine exists, with the same kubeconfig, manifests, images and tests. It is
 //! not a production cluster: one node, state in memory only, no encryption at rest, no persistent volumes, no conversion
-//! webhooks, no CEL, no protobuf, no `exec`, `attach` or `port-forward`.
+//! webhooks, no CEL libraries of Kubernetes, no protobuf, no `exec`, `attach` or `port-forward`.
 
 pub mod api;
 pub mod controllers;
+pub mod expression;
 pub mod isolation;
 pub mod kubelet;
 pub mod node;
 pub mod pki;
+pub mod schema;
 pub mod services;
 pub mod status;
 pub mod store;

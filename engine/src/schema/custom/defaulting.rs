@@ -1,0 +1,38 @@
+//! Defaults of custom resources: those their schema states.
+
+use serde_json::Value;
+
+use crate::schema::types::{Shape, Type};
+
+/// Fills in defaults. A `null` where none is allowed counts as absent when the field has a default.
+pub fn apply_defaults(ty: &Type, value: &mut Value) {
+    match (&ty.shape, value) {
+        (Shape::Struct(declared), Value::Object(object)) => {
+            for (name, field) in &declared.fields {
+                let Some(default) = &field.default else { continue };
+                let absent = match object.get(name) {
+                    None => true,
+                    Some(Value::Null) => !field.ty.get().nullable,
+                    Some(_) => false,
+                };
+                if absent {
+                    object.insert(name.clone(), default.clone());
+                }
+            }
+            for (name, child) in object.iter_mut() {
+                if let Some(field) = declared.fields.get(name) {
+                    apply_defaults(&field.ty.get(), child);
+                }
+            }
+        }
+        (Shape::Map(values), Value::Object(object)) => {
+            let ty = values.get();
+            object.values_mut().for_each(|value| apply_defaults(&ty, value));
+        }
+        (Shape::List(list), Value::Array(items)) => {
+            let ty = list.item.get();
+            items.iter_mut().for_each(|item| apply_defaults(&ty, item));
+        }
+        _ => {}
+    }
+}
