@@ -11,6 +11,7 @@ pub mod expression;
 pub mod isolation;
 pub mod kubelet;
 pub mod node;
+pub mod patch;
 pub mod pki;
 pub mod schema;
 pub mod services;
