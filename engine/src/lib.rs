@@ -10,6 +10,7 @@ pub mod controllers;
 pub mod expression;
 pub mod isolation;
 pub mod kubelet;
+pub mod managed_fields;
 pub mod node;
 pub mod patch;
 pub mod pki;

@@ -30,6 +30,7 @@ use types::{Type, TypeRef};
 pub struct SchemaRef {
     reference: TypeRef,
     custom: bool,
+    status: bool,
 }
 
 impl fmt::Debug for SchemaRef {
@@ -44,12 +45,27 @@ impl fmt::Debug for SchemaRef {
 impl SchemaRef {
     /// A built-in type by its short name, e.g. `core.v1.Pod` or `meta.v1.DeleteOptions`.
     pub fn named(name: &str) -> Self {
-        Self { reference: TypeRef::Named(name.to_owned()), custom: false }
+        Self { reference: TypeRef::Named(name.to_owned()), custom: false, status: false }
     }
 
     /// The type of a custom resource.
     pub(crate) fn custom(ty: Arc<Type>) -> Self {
-        Self { reference: TypeRef::Inline(ty), custom: true }
+        Self { reference: TypeRef::Inline(ty), custom: true, status: false }
+    }
+
+    /// The same for objects whose status is written through `/status` only.
+    pub(crate) fn with_status(self, status: bool) -> Self {
+        Self { status, ..self }
+    }
+
+    /// Whether the status of the objects is written through `/status` only.
+    pub fn has_status(&self) -> bool {
+        self.status
+    }
+
+    /// Whether the objects are custom resources.
+    pub fn is_custom(&self) -> bool {
+        self.custom
     }
 
     /// The type itself.

@@ -35,6 +35,7 @@ pub fn resources(crd: &Value) -> Result<Vec<Resource>, Vec<String>> {
         let (group, name) = (text(&spec["group"]), text(&version["name"]));
         let deprecation = (version["deprecated"] == true)
             .then(|| or(warning, format!("{group}/{name} {kind} is deprecated")));
+        let subresources = subresources(&version["subresources"]);
         resources.push(Resource {
             group,
             version: name,
@@ -45,7 +46,6 @@ pub fn resources(crd: &Value) -> Result<Vec<Resource>, Vec<String>> {
             namespaced: spec["scope"] == "Namespaced",
             short_names: texts(&accepted["shortNames"]),
             categories: texts(&accepted["categories"]),
-            subresources: subresources(&version["subresources"]),
             verbs: stored_verbs(),
             columns: columns(&version["additionalPrinterColumns"]),
             selectable_fields: version["selectableFields"]
@@ -54,7 +54,8 @@ pub fn resources(crd: &Value) -> Result<Vec<Resource>, Vec<String>> {
                 .flatten()
                 .map(|field| text(&field["jsonPath"]))
                 .collect(),
-            schema: SchemaRef::custom(Arc::new(ty)),
+            schema: SchemaRef::custom(Arc::new(ty)).with_status(subresources.status),
+            subresources,
             custom: true,
             storage: version["storage"] == true,
             deprecation,

@@ -138,7 +138,10 @@ fn parse(line: &str) -> Option<Resource> {
             ("short", names) => resource.short_names = list(names),
             ("categories", names) => resource.categories = list(names),
             ("verbs", names) => resource.verbs = list(names),
-            ("status", _) => resource.subresources.status = true,
+            ("status", _) => {
+                resource.subresources.status = true;
+                resource.schema = resource.schema.with_status(true);
+            }
             ("scale", _) => {
                 resource.subresources.scale = Some(Scale {
                     spec_replicas: ".spec.replicas".into(),
