@@ -6,6 +6,7 @@
 //! webhooks, no CEL libraries of Kubernetes, no protobuf, no `exec`, `attach` or `port-forward`.
 
 pub mod api;
+pub mod bootstrap;
 pub mod controllers;
 pub mod expression;
 pub mod isolation;

@@ -1,0 +1,1 @@
+//! The chain every request goes through before it is answered.
