@@ -21,6 +21,7 @@ pub mod proof;
 pub mod digest;
 pub mod document;
 pub mod layout;
+pub mod located;
 pub mod reference;
 
 pub use build::{BuildError, BuildEvent, BuiltImage, BuiltManifest, build};

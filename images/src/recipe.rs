@@ -1,10 +1,9 @@
 //! Recipes: what becomes an image, read from `images/images.toml` and checked before anything is built.
 //!
-//! `file` is what a person writes, `check` turns it into values that cannot be wrong, `located` shows mistakes where they are.
+//! `file` is what a person writes, `check` turns it into values that cannot be wrong.
 
 mod check;
 mod file;
-mod located;
 #[cfg(test)]
 mod tests;
 
@@ -14,8 +13,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use located::Located;
+pub use crate::located::Located;
 
+use crate::located::Mistake;
 use crate::platform::Platform;
 
 /// Where the recipes are, relative to the workspace root.
@@ -157,9 +157,8 @@ pub fn load(root: &Path) -> Result<Recipes, RecipeError> {
 
 /// Checks the text of a recipe file; `name` is what errors call it.
 pub fn parse(name: &str, text: &str) -> Result<Recipes, RecipeError> {
-    let wrong = |mistake: located::Mistake| RecipeError::Wrong(Box::new(Located::new(name, text, mistake)));
-    let file: file::File =
-        toml::from_str(text).map_err(|error| wrong(located::Mistake::from_toml(&error)))?;
+    let wrong = |mistake: Mistake| RecipeError::Wrong(Box::new(Located::new(name, text, mistake)));
+    let file: file::File = toml::from_str(text).map_err(|error| wrong(Mistake::from_toml(&error)))?;
     check::check(file).map_err(wrong)
 }
 

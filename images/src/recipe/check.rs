@@ -6,8 +6,9 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::file::{Defaults, Directory, File, Image, Layer, PlainFile};
-use super::located::{Mistake, did_you_mean};
+
 use super::{Base, Binary, Compression, EntryContent, EntryRecipe, LayerRecipe, Recipe, Recipes};
+use crate::located::{Mistake, did_you_mean};
 use crate::platform::{Platform, UnknownPlatform};
 use crate::reference;
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// What is wrong and at which bytes, before the text is at hand to show it.
 #[derive(Debug)]
-pub(super) struct Mistake {
+pub(crate) struct Mistake {
     pub span: Range<usize>,
     pub message: String,
     pub hint: Option<String>,
@@ -45,7 +45,7 @@ impl Mistake {
 }
 
 impl Located {
-    pub(super) fn new(file: &str, text: &str, mistake: Mistake) -> Located {
+    pub(crate) fn new(file: &str, text: &str, mistake: Mistake) -> Located {
         let Mistake { span, message, hint } = mistake;
         let start = floor_boundary(text, span.start);
         let end = floor_boundary(text, span.end.max(start));
@@ -86,7 +86,7 @@ impl fmt::Display for Located {
 impl std::error::Error for Located {}
 
 /// A hint with the known word closest to `word`, when one is close enough to be meant.
-pub(super) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let limit = (word.chars().count() / 3).max(1);
     known
         .into_iter()
