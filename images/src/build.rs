@@ -65,8 +65,8 @@ pub struct BuiltManifest {
 }
 
 /// What happens while building, for whoever shows progress.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
 pub enum BuildEvent {
     /// cargo was started.
     CompileStarted {
