@@ -1,5 +1,7 @@
 //! The controllers of a cluster as ordinary clients of any Kubernetes API: they know no private door into this engine's store.
 
+use std::path::PathBuf;
+
 use tokio_util::sync::CancellationToken;
 
 use self::context::Context;
@@ -28,9 +30,18 @@ pub enum Error {
     Stopped(#[source] tokio::task::JoinError),
 }
 
+/// What the controllers cannot learn from the API.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Certificate of the cluster's authority, PEM: published in every namespace.
+    pub root_ca: String,
+    /// Directory of the node under which persistent volumes are made.
+    pub volumes: PathBuf,
+}
+
 /// Runs every controller until `shutdown`. Errors of the API are retried with back-off and never end it.
-pub async fn run(client: kube::Client, shutdown: CancellationToken) -> Result<(), Error> {
-    let context = Context::new(client);
+pub async fn run(client: kube::Client, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
+    let context = Context::new(client, options);
     let mut tasks = Tasks::new(shutdown.clone());
     deployment::start(&context, &mut tasks);
     replicaset::start(&context, &mut tasks);

@@ -19,6 +19,7 @@ use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::Options;
 use super::cache::Key;
 use super::events::Recorder;
 use super::informer::Informer;
@@ -30,6 +31,7 @@ pub(crate) const ROOT_CA: &str = "kube-root-ca.crt";
 /// See the module.
 pub(crate) struct Context {
     pub client: kube::Client,
+    pub options: Options,
     pub events: Recorder,
     pub namespaces: Arc<Informer<Namespace>>,
     pub nodes: Arc<Informer<Node>>,
@@ -51,7 +53,7 @@ pub(crate) struct Context {
 
 impl Context {
     /// A context whose informers do not run yet.
-    pub(crate) fn new(client: kube::Client) -> Arc<Context> {
+    pub(crate) fn new(client: kube::Client, options: Options) -> Arc<Context> {
         let named = watcher::Config::default().fields(&format!("metadata.name={ROOT_CA}"));
         Arc::new(Context {
             events: Recorder::new(client.clone()),
@@ -71,6 +73,7 @@ impl Context {
             stateful_sets: informer(&client),
             jobs: informer(&client),
             client,
+            options,
         })
     }
 
@@ -78,6 +81,7 @@ impl Context {
     pub(crate) async fn start(&self, tasks: &mut Tasks) {
         let Context {
             client: _,
+            options: _,
             events: _,
             namespaces,
             nodes,
