@@ -2,7 +2,8 @@
 //!
 //! `recipe` reads what should be built, `plan` decides how (pure), `build` compiles with cargo and assembles reproducible
 //! OCI images in-process into a `layout` on disk, `proof` walks the finished layers, `push` moves what is missing to a
-//! registry by digest. `registry` is an OCI distribution registry in this process; `client` speaks to any registry.
+//! registry by digest. `registry` is an OCI distribution registry in this process; `client` speaks to any registry. `policy`
+//! judges where images come from.
 //!
 //! It is not a container engine: nothing here runs a Dockerfile or needs a daemon. It knows no cluster and no product;
 //! images are rows in `images/images.toml`.
@@ -17,6 +18,8 @@ pub mod plan;
 pub mod build;
 pub mod layer;
 pub mod proof;
+
+pub mod policy;
 
 pub mod digest;
 pub mod document;

@@ -1,0 +1,118 @@
+//! Every image reference of a workspace, file by file.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Mention, Place, containerfile, yaml};
+
+/// Folders that hold nothing somebody wrote.
+const SKIPPED: [&str; 4] = ["target", ".git", "node_modules", "vendor"];
+/// Files above this size are not declarations.
+const LARGEST: u64 = 4 * 1024 * 1024;
+
+/// A file or folder could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("look for image references in {}", path.display())]
+pub struct TreeError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Reads every Containerfile and YAML file below `root`, in the order of their names.
+pub fn collect(root: &Path) -> Result<Vec<Mention>, TreeError> {
+    let mut mentions = Vec::new();
+    for path in files(root)? {
+        let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+        let Some(kind) = kind_of(&relative) else { continue };
+        let bytes = fs::read(&path).map_err(|source| TreeError { path: path.clone(), source })?;
+        let text = String::from_utf8_lossy(&bytes);
+        mentions.extend(match kind {
+            Place::Containerfile => containerfile::mentions(&relative, &text),
+            Place::Manifest if text.contains("kind.x-k8s.io/") => {
+                yaml::mentions(&relative, &text, Place::NodeImage)
+            }
+            Place::Manifest | Place::NodeImage | Place::Workflow => yaml::mentions(&relative, &text, kind),
+        });
+    }
+    Ok(mentions)
+}
+
+/// What a file is by its name; `None` for files that name no images.
+fn kind_of(relative: &str) -> Option<Place> {
+    let name = relative.rsplit('/').next()?;
+    let lower = name.to_ascii_lowercase();
+    let is_containerfile = ["containerfile", "dockerfile"].iter().any(|word| {
+        lower == *word || lower.ends_with(&format!(".{word}")) || lower.starts_with(&format!("{word}."))
+    });
+    let is_yaml = lower.ends_with(".yaml") || lower.ends_with(".yml");
+    match (is_containerfile, is_yaml) {
+        (true, _) => Some(Place::Containerfile),
+        (false, true) if relative.starts_with(".github/") => Some(Place::Workflow),
+        (false, true) => Some(Place::Manifest),
+        (false, false) => None,
+    }
+}
+
+fn files(root: &Path) -> Result<Vec<PathBuf>, TreeError> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        let failed = |source| TreeError { path: folder.clone(), source };
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let metadata = entry.metadata().map_err(failed)?;
+            if metadata.is_dir()
+                && !SKIPPED.contains(&name.as_str())
+                && (name == ".github" || !name.starts_with('.'))
+            {
+                folders.push(entry.path());
+            } else if metadata.is_file() && metadata.len() <= LARGEST {
+                found.push(entry.path());
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_known_by_their_names() {
+        for (file, kind) in [
+            ("Containerfile", Some(Place::Containerfile)),
+            ("images/app.Dockerfile", Some(Place::Containerfile)),
+            ("Dockerfile.dev", Some(Place::Containerfile)),
+            (".github/workflows/ci.yml", Some(Place::Workflow)),
+            ("manifests/a/deployment.yaml", Some(Place::Manifest)),
+            ("src/main.rs", None),
+        ] {
+            assert_eq!(kind_of(file), kind, "{file}");
+        }
+    }
+
+    #[test]
+    fn a_workspace_is_read_without_what_was_built() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("b/pod.yaml", "image: one\n");
+        write("a/Containerfile", "FROM two\n");
+        write("target/pod.yaml", "image: built\n");
+        write("cluster.yaml", "apiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n  - image: three\n");
+        let found: Vec<_> = collect(root.path())
+            .unwrap()
+            .into_iter()
+            .map(|mention| (mention.place, mention.image.unwrap()))
+            .collect();
+        let expected = [(Place::Containerfile, "two"), (Place::Manifest, "one"), (Place::NodeImage, "three")];
+        assert_eq!(found, expected.map(|(place, image)| (place, image.to_owned())));
+    }
+}
