@@ -330,9 +330,9 @@ pub enum TierEvent {
         test: TestId,
         /// How it ended.
         outcome: Outcome,
-        /// How long it took.
-        #[serde(with = "seconds", rename = "seconds")]
-        took: Duration,
+        /// How long it took, when the runner can tell: tests that share a process do not say when they began.
+        #[serde(default, with = "seconds::optional", rename = "seconds", skip_serializing_if = "Option::is_none")]
+        took: Option<Duration>,
         /// What it printed, when it failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         output: Option<String>,

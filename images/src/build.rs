@@ -84,6 +84,15 @@ pub enum BuildEvent {
         /// The line.
         line: String,
     },
+    /// cargo says how far it is.
+    Progress {
+        /// For this platform.
+        platform: Platform,
+        /// Steps that are done.
+        done: usize,
+        /// Steps there are.
+        total: usize,
+    },
     /// cargo finished one crate.
     Compiled {
         /// For this platform.
