@@ -10,6 +10,7 @@
 
 pub mod recipe;
 
+pub mod cargo;
 pub mod platform;
 pub mod toolchain;
 

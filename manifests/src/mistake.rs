@@ -94,7 +94,7 @@ impl Mistake {
     }
 
     /// A TOML reader's complaint, with a "did you mean" when it is an unknown key.
-    pub(crate) fn from_toml(file: &Path, input: &str, error: &toml::de::Error) -> Mistake {
+    pub fn from_toml(file: &Path, input: &str, error: &toml::de::Error) -> Mistake {
         let message = error.message().trim().to_owned();
         let hint = suggestion_in(&message);
         match error.span() {
