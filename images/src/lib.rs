@@ -22,6 +22,8 @@ pub mod proof;
 
 pub mod policy;
 
+pub mod registry;
+
 pub mod digest;
 pub mod document;
 pub mod layout;
