@@ -7,11 +7,14 @@ use tokio_util::sync::CancellationToken;
 use self::context::Context;
 use self::queue::Tasks;
 
+mod aggregation;
 mod deployment;
 mod endpoints;
 mod job;
+mod namespace_content;
 mod replicaset;
 mod scheduler;
+mod volumes;
 
 mod pods;
 mod selector;
@@ -43,11 +46,14 @@ pub struct Options {
 pub async fn run(client: kube::Client, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
     let context = Context::new(client, options);
     let mut tasks = Tasks::new(shutdown.clone());
+    namespace_content::start(&context, &mut tasks);
+    aggregation::start(&context, &mut tasks);
     deployment::start(&context, &mut tasks);
     replicaset::start(&context, &mut tasks);
     job::start(&context, &mut tasks);
     endpoints::start(&context, &mut tasks);
     scheduler::start(&context, &mut tasks);
+    volumes::start(&context, &mut tasks);
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = context.start(&mut tasks) => tasks.caches_are_complete(),

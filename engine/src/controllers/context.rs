@@ -4,7 +4,6 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::future::join_all;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
@@ -12,12 +11,15 @@ use k8s_openapi::api::core::v1::{
     ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::api::storage::v1::StorageClass;
-use kube::api::{Api, DeleteParams, PostParams, Preconditions};
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use super::Options;
 use super::cache::Key;
@@ -42,6 +44,7 @@ pub(crate) struct Context {
     pub service_accounts: Arc<Informer<ServiceAccount>>,
     /// Only those called `kube-root-ca.crt`.
     pub root_ca: Arc<Informer<ConfigMap>>,
+    pub cluster_roles: Arc<Informer<ClusterRole>>,
     pub claims: Arc<Informer<PersistentVolumeClaim>>,
     pub volumes: Arc<Informer<PersistentVolume>>,
     pub storage_classes: Arc<Informer<StorageClass>>,
@@ -65,6 +68,7 @@ impl Context {
             endpoint_slices: informer(&client),
             service_accounts: informer(&client),
             root_ca: Informer::new(Api::all(client.clone()), named),
+            cluster_roles: informer(&client),
             claims: informer(&client),
             volumes: informer(&client),
             storage_classes: informer(&client),
@@ -91,6 +95,7 @@ impl Context {
             endpoint_slices,
             service_accounts,
             root_ca,
+            cluster_roles,
             claims,
             volumes,
             storage_classes,
@@ -115,6 +120,7 @@ impl Context {
             endpoint_slices,
             service_accounts,
             root_ca,
+            cluster_roles,
             claims,
             volumes,
             storage_classes,
@@ -125,67 +131,75 @@ impl Context {
         );
     }
 
-    /// A typed client for one namespace.
-    pub(crate) fn api<K>(&self, namespace: &str) -> Api<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    {
-        Api::namespaced(self.client.clone(), namespace)
+    /// A typed client for one namespace; cluster-scoped kinds have none and ignore it.
+    pub(crate) fn api<K: Object>(&self, namespace: &str) -> Api<K> {
+        K::Scope::api(self.client.clone(), namespace)
     }
 
-    /// Creates a namespaced object and lets the cache know.
-    pub(crate) async fn create<K>(&self, informer: &Informer<K>, object: &K) -> Result<K, kube::Error>
-    where
-        K: Namespaced,
-    {
+    /// Creates an object and lets the cache know.
+    pub(crate) async fn create<K: Object>(
+        &self,
+        informer: &Informer<K>,
+        object: &K,
+    ) -> Result<K, kube::Error> {
         let api: Api<K> = self.api(&object.namespace().unwrap_or_default());
         let created = api.create(&PostParams::default(), object).await?;
         informer.wrote(created.clone());
         Ok(created)
     }
 
-    /// Replaces a namespaced object and lets the cache know; its resourceVersion guards against a newer state.
-    pub(crate) async fn replace<K>(&self, informer: &Informer<K>, object: &K) -> Result<(), kube::Error>
-    where
-        K: Namespaced,
-    {
+    /// Replaces an object and lets the cache know; its resourceVersion guards against a newer state.
+    pub(crate) async fn replace<K: Object>(
+        &self,
+        informer: &Informer<K>,
+        object: &K,
+    ) -> Result<(), kube::Error> {
         let api: Api<K> = self.api(&object.namespace().unwrap_or_default());
         informer.wrote(api.replace(&object.name_any(), &PostParams::default(), object).await?);
         Ok(())
     }
 
-    /// Replaces the status of a namespaced object and lets the cache know.
-    pub(crate) async fn replace_status<K>(
+    /// Replaces the status of an object and lets the cache know.
+    pub(crate) async fn replace_status<K: Object>(
         &self,
         informer: &Informer<K>,
         object: &K,
-    ) -> Result<(), kube::Error>
-    where
-        K: Namespaced,
-    {
+    ) -> Result<(), kube::Error> {
         let api: Api<K> = self.api(&object.namespace().unwrap_or_default());
         informer.wrote(api.replace_status(&object.name_any(), &PostParams::default(), object).await?);
         Ok(())
     }
 
+    /// Merges `change` into exactly this object (not a later one of its name) and lets the cache know.
+    pub(crate) async fn merge<K: Object>(
+        &self,
+        informer: &Informer<K>,
+        object: &K,
+        mut change: Value,
+    ) -> Result<K, kube::Error> {
+        change["metadata"]["uid"] = json!(object.uid());
+        let api: Api<K> = self.api(&object.namespace().unwrap_or_default());
+        let merged = api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(change)).await?;
+        informer.wrote(merged.clone());
+        Ok(merged)
+    }
+
     /// Deletes exactly this object (not a later one of its name); that it is gone already is success.
-    pub(crate) async fn delete<K>(&self, informer: &Informer<K>, object: &K) -> Result<(), kube::Error>
-    where
-        K: Namespaced,
-    {
+    pub(crate) async fn delete<K: Object>(
+        &self,
+        informer: &Informer<K>,
+        object: &K,
+    ) -> Result<(), kube::Error> {
         self.delete_with(informer, object, DeleteParams::background()).await
     }
 
     /// As `delete`, with a propagation policy or grace period.
-    pub(crate) async fn delete_with<K>(
+    pub(crate) async fn delete_with<K: Object>(
         &self,
         informer: &Informer<K>,
         object: &K,
         params: DeleteParams,
-    ) -> Result<(), kube::Error>
-    where
-        K: Namespaced,
-    {
+    ) -> Result<(), kube::Error> {
         let key = Key::of(object);
         let uid = object.uid().unwrap_or_default();
         let api: Api<K> = self.api(&key.namespace);
@@ -204,8 +218,8 @@ impl Context {
 }
 
 /// Kinds the controllers write.
-pub(crate) trait Namespaced:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+pub(crate) trait Object:
+    Resource<DynamicType = (), Scope: Scope>
     + Clone
     + Debug
     + Serialize
@@ -216,8 +230,8 @@ pub(crate) trait Namespaced:
 {
 }
 
-impl<K> Namespaced for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+impl<K> Object for K where
+    K: Resource<DynamicType = (), Scope: Scope>
         + Clone
         + Debug
         + Serialize
@@ -226,6 +240,24 @@ impl<K> Namespaced for K where
         + Sync
         + 'static
 {
+}
+
+/// Where the objects of a kind live.
+pub(crate) trait Scope: Sized {
+    /// A client for the objects in `namespace`, or for those of the cluster.
+    fn api<K: Resource<DynamicType = (), Scope = Self>>(client: kube::Client, namespace: &str) -> Api<K>;
+}
+
+impl Scope for NamespaceResourceScope {
+    fn api<K: Resource<DynamicType = (), Scope = Self>>(client: kube::Client, namespace: &str) -> Api<K> {
+        Api::namespaced(client, namespace)
+    }
+}
+
+impl Scope for ClusterResourceScope {
+    fn api<K: Resource<DynamicType = (), Scope = Self>>(client: kube::Client, _: &str) -> Api<K> {
+        Api::all(client)
+    }
 }
 
 fn informer<K>(client: &kube::Client) -> Arc<Informer<K>>

@@ -1,7 +1,6 @@
 //! Scheduler: binds pending pods to a node that takes them, or says why none does.
 
 mod decide;
-mod quantity;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use super::context::Context;
 use super::events::Note;
 use super::pods::{condition, is_finished};
 use super::queue::{Queue, Tasks};
+use super::volumes::SELECTED_NODE;
 
 const COMPONENT: &str = "default-scheduler";
 /// An unschedulable pod is looked at again at least this often, as upstream's flush of its queue.
@@ -55,6 +55,10 @@ pub(crate) fn start(context: &Arc<Context>, tasks: &mut Tasks) {
             }
         }
     });
+    context.volumes.on_change({
+        let all_waiting = all_waiting.clone();
+        move |_| all_waiting()
+    });
     context.claims.on_change(move |_| all_waiting());
     let context = context.clone();
     tasks.work("scheduler", 1, queue, move |key| {
@@ -76,8 +80,18 @@ async fn sync(context: &Context, key: Key) -> Result<Option<Duration>, kube::Err
         nodes: context.nodes.cache().all(),
         pods: context.pods.cache().all(),
         claims: context.claims.cache().in_namespace(&key.namespace),
+        volumes: context.volumes.cache().all(),
+        classes: context.storage_classes.cache().all(),
     });
     match decision {
+        Decision::Provision { node, claims } => {
+            for claim in claims {
+                let change = json!({"metadata": {"annotations": {SELECTED_NODE: node}}});
+                context.merge(&context.claims, &*claim, change).await?;
+            }
+            // The pod is looked at again when the claims change.
+            Ok(None)
+        }
         Decision::Bind(node) => {
             bind(context, &key, &pod, &node).await?;
             Ok(None)

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{
-    Node, NodeSelectorRequirement, NodeSelectorTerm, PersistentVolumeClaim, Pod, Taint, Toleration,
+    Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PersistentVolume, PersistentVolumeClaim,
+    Pod, Taint, Toleration,
 };
+use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 
-use super::quantity::milli;
 use crate::controllers::pods::{is_finished, is_terminating, labels};
 use crate::controllers::selector::matches_all;
+use crate::controllers::volumes::{SELECTED_NODE, is_bound, waits_for_consumer};
+use crate::schema::quantity::nanos;
 
 /// One pending pod and the cluster around it.
 pub(super) struct Observed {
@@ -21,13 +24,19 @@ pub(super) struct Observed {
     pub pods: Vec<Arc<Pod>>,
     /// Claims of the pod's namespace.
     pub claims: Vec<Arc<PersistentVolumeClaim>>,
+    /// Every volume.
+    pub volumes: Vec<Arc<PersistentVolume>>,
+    /// Every class.
+    pub classes: Vec<Arc<StorageClass>>,
 }
 
 /// Where the pod goes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Decision {
     /// To this node.
     Bind(String),
+    /// To this node, once the volumes for these claims are there.
+    Provision { node: String, claims: Vec<Arc<PersistentVolumeClaim>> },
     /// Nowhere, in upstream's words.
     Unschedulable(String),
 }
@@ -35,14 +44,21 @@ pub(super) enum Decision {
 /// The decision; pure.
 pub(super) fn decide(observed: &Observed) -> Decision {
     let total = observed.nodes.len();
-    if let Some(reason) = missing_claim(observed) {
-        return Decision::Unschedulable(format!("0/{total} nodes are available: {reason}."));
-    }
+    let storage = match storage(observed) {
+        Ok(storage) => storage,
+        Err(reason) => {
+            return Decision::Unschedulable(format!("0/{total} nodes are available: {reason}."));
+        }
+    };
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     for node in &observed.nodes {
-        let refusals = refusals(observed, node);
-        if refusals.is_empty() {
+        let refusals = refusals(observed, &storage, node);
+        if refusals.is_empty() && storage.waiting.is_empty() {
             return Decision::Bind(node.name_any());
+        }
+        if refusals.is_empty() {
+            let unaware = storage.waiting.iter().filter(|claim| selected_node(claim).is_none());
+            return Decision::Provision { node: node.name_any(), claims: unaware.cloned().collect() };
         }
         for refusal in refusals {
             *reasons.entry(refusal).or_default() += 1;
@@ -55,20 +71,62 @@ pub(super) fn decide(observed: &Observed) -> Decision {
     Decision::Unschedulable(format!("0/{total} nodes are available: {}.", texts.join(", ")))
 }
 
-fn missing_claim(observed: &Observed) -> Option<String> {
-    let volumes = observed.pod.spec.as_ref()?.volumes.iter().flatten();
-    for name in volumes.filter_map(|volume| Some(&volume.persistent_volume_claim.as_ref()?.claim_name)) {
-        let Some(claim) = observed.claims.iter().find(|claim| claim.name_any() == *name) else {
-            return Some(format!("persistentvolumeclaim \"{name}\" not found"));
-        };
-        if claim.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Bound") {
-            return Some("pod has unbound immediate PersistentVolumeClaims".to_owned());
-        }
-    }
-    None
+/// The storage of a pod.
+struct Storage {
+    /// Volumes of its bound claims.
+    volumes: Vec<Arc<PersistentVolume>>,
+    /// Claims that get a volume when the pod has a node.
+    waiting: Vec<Arc<PersistentVolumeClaim>>,
 }
 
-fn refusals(observed: &Observed, node: &Node) -> Vec<String> {
+/// Finds the storage of the pod, or why there is none on any node.
+fn storage(observed: &Observed) -> Result<Storage, String> {
+    let mut storage = Storage { volumes: Vec::new(), waiting: Vec::new() };
+    let volumes = observed.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    for source in volumes.filter_map(|volume| volume.persistent_volume_claim.as_ref()) {
+        let name = &source.claim_name;
+        let Some(claim) = observed.claims.iter().find(|claim| claim.name_any() == *name) else {
+            return Err(format!("persistentvolumeclaim \"{name}\" not found"));
+        };
+        if is_terminating(&**claim) {
+            return Err(format!("persistentvolumeclaim \"{name}\" is being deleted"));
+        }
+        let spec = claim.spec.clone().unwrap_or_default();
+        let class = spec.storage_class_name.unwrap_or_default();
+        let class = observed.classes.iter().find(|one| one.name_any() == class);
+        if is_bound(claim) {
+            let volume = spec.volume_name.unwrap_or_default();
+            let Some(volume) = observed.volumes.iter().find(|one| one.name_any() == volume) else {
+                return Err(format!("persistentvolume \"{volume}\" not found"));
+            };
+            storage.volumes.push(volume.clone());
+        } else if class.is_some_and(|class| waits_for_consumer(class)) && spec.volume_name.is_none() {
+            storage.waiting.push(claim.clone());
+        } else {
+            return Err("pod has unbound immediate PersistentVolumeClaims".to_owned());
+        }
+    }
+    Ok(storage)
+}
+
+fn selected_node(claim: &PersistentVolumeClaim) -> Option<&String> {
+    claim.annotations().get(SELECTED_NODE)
+}
+
+/// Whether the pod's volumes can be used on the node.
+fn reaches(storage: &Storage, node: &Node) -> bool {
+    let required = |volume: &PersistentVolume| {
+        let affinity = volume.spec.as_ref()?.node_affinity.as_ref()?;
+        affinity.required.clone()
+    };
+    storage.volumes.iter().all(|volume| required(volume).is_none_or(|required| any_term(&required, node)))
+        && storage
+            .waiting
+            .iter()
+            .all(|claim| selected_node(claim).is_none_or(|name| *name == node.name_any()))
+}
+
+fn refusals(observed: &Observed, storage: &Storage, node: &Node) -> Vec<String> {
     let Some(spec) = observed.pod.spec.as_ref() else { return Vec::new() };
     let tolerations = spec.tolerations.as_deref().unwrap_or_default();
     if node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true)
@@ -82,6 +140,9 @@ fn refusals(observed: &Observed, node: &Node) -> Vec<String> {
     }
     if !selects(observed, node) {
         return vec!["node(s) didn't match Pod's node affinity/selector".to_owned()];
+    }
+    if !reaches(storage, node) {
+        return vec!["node(s) didn't match PersistentVolume's node affinity".to_owned()];
     }
     lacking(observed, node)
 }
@@ -120,8 +181,11 @@ fn selects(observed: &Observed, node: &Node) -> bool {
         .and_then(|affinity| affinity.node_affinity.as_ref())
         .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
     matches_all(spec.node_selector.as_ref(), labels(node))
-        && required
-            .is_none_or(|required| required.node_selector_terms.iter().any(|term| term_matches(term, node)))
+        && required.is_none_or(|required| any_term(required, node))
+}
+
+fn any_term(required: &NodeSelector, node: &Node) -> bool {
+    required.node_selector_terms.iter().any(|term| term_matches(term, node))
 }
 
 fn term_matches(term: &NodeSelectorTerm, node: &Node) -> bool {
@@ -170,7 +234,7 @@ fn lacking(observed: &Observed, node: &Node) -> Vec<String> {
     }
     let mut lacking = Vec::new();
     if let Some(limit) = allocatable.get("pods").and_then(amount)
-        && i128::try_from(residents.len() + 1).unwrap_or(0) * 1000 > limit
+        && i128::try_from(residents.len() + 1).unwrap_or(0) * 1_000_000_000 > limit
     {
         lacking.push("Too many pods".to_owned());
     }
@@ -184,7 +248,7 @@ fn lacking(observed: &Observed, node: &Node) -> Vec<String> {
 }
 
 fn amount(quantity: &Quantity) -> Option<i128> {
-    milli(&quantity.0)
+    nanos(&quantity.0)
 }
 
 /// What a pod asks for: the sum of its containers, or its largest init container, whichever is more.

@@ -32,10 +32,16 @@ fn check_on(nodes: Vec<Arc<Node>>, spec: Value, residents: &[Value], expected: &
         pod: pod(spec),
         nodes,
         pods: residents.iter().map(|spec| pod(spec.clone())).collect(),
-        claims: Vec::new(),
+        claims: claims(),
+        volumes: volumes(),
+        classes: classes(),
     });
     let text = match decision {
         Decision::Bind(node) => node,
+        Decision::Provision { node, claims } => {
+            let names: Vec<String> = claims.iter().map(|claim| claim.name_any()).collect();
+            format!("{} for {node}", names.join(" "))
+        }
         Decision::Unschedulable(message) => message,
     };
     assert_eq!(text, expected);
@@ -93,10 +99,59 @@ fn requests_must_fit_into_what_is_left() {
     check(json!({"containers": unknown}), &[], "0/1 nodes are available: 1 Insufficient example.org/gpu.");
 }
 
+/// Claims called after their state.
+fn claims() -> Vec<Arc<PersistentVolumeClaim>> {
+    let claim = |name: &str, class: &str, phase: &str, volume: Value, node: Value| {
+        let annotations = json!({SELECTED_NODE: node});
+        let object = json!({
+            "metadata": {"name": name, "annotations": if node.is_null() { json!({}) } else { annotations }},
+            "spec": {"storageClassName": class, "volumeName": volume}, "status": {"phase": phase},
+        });
+        Arc::new(serde_json::from_value(object).unwrap())
+    };
+    vec![
+        claim("immediate", "now", "Pending", Value::Null, Value::Null),
+        claim("waiting", "later", "Pending", Value::Null, Value::Null),
+        claim("promised", "later", "Pending", Value::Null, json!("n")),
+        claim("elsewhere", "later", "Pending", Value::Null, json!("m")),
+        claim("bound", "later", "Bound", json!("on-n"), Value::Null),
+        claim("remote", "later", "Bound", json!("on-m"), Value::Null),
+    ]
+}
+
+fn volumes() -> Vec<Arc<PersistentVolume>> {
+    let volume = |name: &str, node: &str| {
+        let terms = json!([{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}]);
+        let affinity = json!({"required": {"nodeSelectorTerms": terms}});
+        let object = json!({"metadata": {"name": name}, "spec": {"nodeAffinity": affinity}});
+        Arc::new(serde_json::from_value(object).unwrap())
+    };
+    vec![volume("on-n", "n"), volume("on-m", "m")]
+}
+
+fn classes() -> Vec<Arc<StorageClass>> {
+    let class = |name: &str, mode: &str| {
+        let object = json!({"metadata": {"name": name}, "provisioner": "p", "volumeBindingMode": mode});
+        Arc::new(serde_json::from_value(object).unwrap())
+    };
+    vec![class("now", "Immediate"), class("later", "WaitForFirstConsumer")]
+}
+
 #[test]
-fn claims_must_be_bound() {
-    let spec = json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]});
-    check(spec, &[], "0/1 nodes are available: persistentvolumeclaim \"data\" not found.");
+fn claims_are_bound_or_get_their_volume_on_the_chosen_node() {
+    let using = |names: &[&str]| {
+        let volume = |name: &&str| json!({"name": name, "persistentVolumeClaim": {"claimName": name}});
+        json!({"volumes": names.iter().map(volume).collect::<Vec<_>>()})
+    };
+    let none = |reason: &str| format!("0/1 nodes are available: {reason}.");
+    check(using(&["data"]), &[], &none("persistentvolumeclaim \"data\" not found"));
+    check(using(&["immediate"]), &[], &none("pod has unbound immediate PersistentVolumeClaims"));
+    check(using(&["bound"]), &[], "n");
+    check(using(&["waiting", "bound"]), &[], "waiting for n");
+    check(using(&["promised"]), &[], " for n");
+    let unreachable = none("1 node(s) didn't match PersistentVolume's node affinity");
+    check(using(&["elsewhere"]), &[], &unreachable);
+    check(using(&["remote"]), &[], &unreachable);
 }
 
 #[test]
