@@ -20,6 +20,7 @@ pub mod build;
 pub mod layer;
 pub mod proof;
 
+pub mod mirror;
 pub mod policy;
 
 pub mod registry;
