@@ -331,7 +331,12 @@ pub enum TierEvent {
         /// How it ended.
         outcome: Outcome,
         /// How long it took, when the runner can tell: tests that share a process do not say when they began.
-        #[serde(default, with = "seconds::optional", rename = "seconds", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            default,
+            with = "seconds::optional",
+            rename = "seconds",
+            skip_serializing_if = "Option::is_none"
+        )]
         took: Option<Duration>,
         /// What it printed, when it failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -399,4 +404,39 @@ pub enum Outcome {
         /// Why.
         reason: String,
     },
+}
+
+/// How a test ended after all its attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TestState {
+    /// Every attempt passed.
+    Passed,
+    /// It passed after it had failed.
+    Flaky,
+    /// Its last attempt failed.
+    Failed,
+    /// It chose not to run.
+    Skipped,
+    /// It exists and did not end.
+    NotRun,
+}
+
+impl TestState {
+    /// Whether what it shows holds.
+    pub fn passed(self) -> bool {
+        matches!(self, TestState::Passed | TestState::Flaky)
+    }
+}
+
+impl fmt::Display for TestState {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            TestState::Passed => "passed",
+            TestState::Flaky => "flaky",
+            TestState::Failed => "failed",
+            TestState::Skipped => "skipped",
+            TestState::NotRun => "not run",
+        })
+    }
 }
