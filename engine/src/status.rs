@@ -2,6 +2,7 @@
 //!
 //! Texts are those of the Kubernetes API machinery (`apimachinery/pkg/api/errors`): clients and people match on them.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::{Map, Value, json};
@@ -10,7 +11,7 @@ use serde_json::{Map, Value, json};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
     code: u16,
-    reason: &'static str,
+    reason: Cow<'static, str>,
     message: String,
     details: Map<String, Value>,
 }
@@ -50,8 +51,15 @@ pub fn qualified(group: &str, resource: &str) -> String {
 
 impl Status {
     /// An error of any code and reason, for answers relayed from elsewhere (webhooks); the constructors below cover the rest.
-    pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: Map::new() }
+    pub fn new(code: u16, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { code, reason: reason.into(), message: message.into(), details: Map::new() }
+    }
+
+    /// With these details, of an answer relayed from elsewhere.
+    #[must_use]
+    pub fn with_details(mut self, details: Map<String, Value>) -> Self {
+        self.details.extend(details);
+        self
     }
 
     fn about(mut self, group: &str, kind: &str, name: &str) -> Self {
@@ -218,7 +226,7 @@ impl Status {
 
     /// The machine-readable reason, e.g. `NotFound`.
     pub fn reason(&self) -> &str {
-        self.reason
+        &self.reason
     }
 
     /// The sentence for people.

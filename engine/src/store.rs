@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 pub use history::{Change, Event, Expired};
-pub use object::Object;
+pub use object::{Object, labels_of};
 
 use history::History;
 

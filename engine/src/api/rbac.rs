@@ -1,12 +1,14 @@
 //! The RBAC authorizer: roles and bindings as they are in the store, decided on request attributes.
 
+mod cover;
 mod policy;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-pub use policy::Policy;
+pub use cover::missing;
+pub use policy::{Policy, Rule, rules};
 
 use super::request::RequestInfo;
 use super::user::User;

@@ -26,11 +26,11 @@ struct Parsed<T> {
 /// One rule of a role.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rule {
-    verbs: Vec<String>,
-    groups: Vec<String>,
-    resources: Vec<String>,
-    names: Vec<String>,
-    paths: Vec<String>,
+    pub(super) verbs: Vec<String>,
+    pub(super) groups: Vec<String>,
+    pub(super) resources: Vec<String>,
+    pub(super) names: Vec<String>,
+    pub(super) paths: Vec<String>,
 }
 
 struct Binding {
@@ -81,6 +81,11 @@ impl Policy {
     /// Whether some binding grants it. Cluster bindings hold everywhere, others in their namespace.
     pub fn allows(&self, user: &User, attributes: &Attributes<'_>) -> bool {
         self.rules_for(user, attributes.namespace).any(|rule| rule.allows(attributes))
+    }
+
+    /// The rules of a role: namespace (empty for a cluster role) and name.
+    pub fn rules_of(&self, role: &Key) -> Option<&[Rule]> {
+        self.roles.get(role).map(|role| role.value.as_slice())
     }
 
     /// The rules that apply to `user` in `namespace`.
