@@ -1,0 +1,71 @@
+//! Everything somebody has written down about a pipeline, read and checked in one place. After [`crate::plan`] nobody reads it again.
+
+use std::path::Path;
+
+use images::Recipes;
+use images::recipe::{self, RecipeError};
+use kind::ClusterSpec;
+use manifests::{Components, LoadError};
+
+use crate::spec::{self, Spec, SpecError};
+
+/// A pipeline and what it refers to. What it has no use for is not read.
+#[derive(Clone, Debug)]
+pub struct Declaration {
+    /// The pipeline.
+    pub spec: Spec,
+    /// The image recipes.
+    pub recipes: Option<Recipes>,
+    /// The cluster.
+    pub cluster: Option<ClusterSpec>,
+    /// The components.
+    pub components: Option<Components>,
+}
+
+/// A declaration could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DeclarationError {
+    /// The pipeline.
+    #[error(transparent)]
+    Pipeline(#[from] SpecError),
+    /// The image recipes.
+    #[error(transparent)]
+    Recipes(#[from] RecipeError),
+    /// The cluster.
+    #[error(transparent)]
+    Cluster(#[from] kind::SpecError),
+    /// The components.
+    #[error(transparent)]
+    Components(#[from] LoadError),
+}
+
+impl DeclarationError {
+    /// The edit or command that helps, unless the message has it already.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            DeclarationError::Pipeline(error) => error.hint(),
+            DeclarationError::Recipes(error) => error.hint(),
+            DeclarationError::Cluster(_) | DeclarationError::Components(_) => None,
+        }
+    }
+}
+
+/// Reads the pipeline called `name` of the workspace `root` and what it refers to.
+pub fn load(root: &Path, name: &str) -> Result<Declaration, DeclarationError> {
+    let spec = spec::load(root, name)?;
+    let recipes = spec.images.is_some().then(|| recipe::load(root)).transpose()?;
+    let cluster =
+        spec.cluster.as_ref().map(|cluster| load_cluster(root, &cluster.declaration)).transpose()?;
+    let components = spec.deploy.is_some().then(|| Components::load(root)).transpose()?;
+    Ok(Declaration { spec, recipes, cluster, components })
+}
+
+/// Mistakes name the file as it is called in the workspace; commands of other tools get its full path.
+fn load_cluster(root: &Path, file: &Path) -> Result<ClusterSpec, kind::SpecError> {
+    let path = root.join(file);
+    let text = std::fs::read_to_string(&path)
+        .map_err(|source| kind::SpecError::Read { file: file.to_path_buf(), source })?;
+    let spec =
+        ClusterSpec::parse(file, &text).map_err(|mistake| kind::SpecError::Mistake(Box::new(mistake)))?;
+    Ok(ClusterSpec { file: path, ..spec })
+}

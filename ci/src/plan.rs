@@ -1,0 +1,409 @@
+//! What will be done, decided before anything is done. Pure: the same declaration, facts and request give the same plan, which can be
+//! printed, compared and kept.
+
+mod choose;
+mod show;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use images::{BuildPlan, BuildRequest};
+use kind::{Chosen, ClusterSpec, Lifetime, Provider};
+use manifests::Components;
+use manifests::mistake::did_you_mean;
+use serde::{Serialize, Serializer};
+
+use crate::declaration::Declaration;
+use crate::event::{LeftOut, Stage};
+use crate::facts::{Commit, Facts};
+use crate::spec::{self, Selector, Tier, Work};
+
+/// The registry's name in image references. Nodes are told where it really is.
+pub const REGISTRY_HOST: &str = "registry.slipway.localhost";
+
+/// What somebody wants of a pipeline beyond what it declares.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The workspace.
+    pub root: PathBuf,
+    /// Where runs, clusters and caches are kept.
+    pub home: PathBuf,
+    /// The `slipway-engine` binary.
+    pub engine: PathBuf,
+    /// Components to leave out.
+    pub without: Vec<String>,
+    /// Only these tiers, and what they cannot do without.
+    pub tiers: Vec<String>,
+    /// The first stage; what earlier ones made is taken from the run before.
+    pub from: Option<Stage>,
+    /// Leave the cluster up.
+    pub keep: bool,
+    /// Another provider than the declared one.
+    pub provider: Option<Provider>,
+}
+
+/// What will be done.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Plan {
+    /// The pipeline.
+    pub pipeline: String,
+    /// What it is for.
+    pub description: String,
+    /// The state of the sources.
+    pub commit: Option<Commit>,
+    /// This machine's platform.
+    pub platform: String,
+    /// This machine's cores.
+    pub cores: usize,
+    /// How long all of it may take.
+    #[serde(serialize_with = "seconds", rename = "deadline-seconds")]
+    pub deadline: Duration,
+    /// The stages that are gone through, in order.
+    pub stages: Vec<Stage>,
+    /// The first stage, when what earlier ones made is taken from the run before.
+    pub from: Option<Stage>,
+    /// How tests are compiled.
+    pub code: Code,
+    /// The images.
+    pub images: Option<BuildPlan>,
+    /// The cluster.
+    pub cluster: Option<Cluster>,
+    /// What is deployed there.
+    pub deploy: Option<Deploy>,
+    /// Every tier, also those that are left out.
+    pub tiers: Vec<PlannedTier>,
+    /// What the declaration has and this run does not, by request.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// How tests are compiled: everything in one run of cargo.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Code {
+    /// The workspace.
+    pub root: PathBuf,
+    /// The target triple, the same as for the images: nothing is compiled twice.
+    pub triple: String,
+    /// The test binaries the tier of kind `compile` makes.
+    pub tests: Vec<Selector>,
+}
+
+/// The cluster.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Cluster {
+    /// Its name, and that of its directory.
+    pub name: String,
+    /// Who provides it.
+    pub provider: Chosen,
+    /// Why.
+    pub reason: String,
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Where the embedded engine keeps unpacked images.
+    pub store: PathBuf,
+    /// The embedded engine.
+    pub engine: PathBuf,
+    /// Whose life it shares.
+    pub lifetime: Lifetime,
+    /// How long it may take to answer.
+    #[serde(serialize_with = "seconds", rename = "deadline-seconds")]
+    pub deadline: Duration,
+    /// Parts of the declaration that this provider does not honour.
+    pub ignored: Vec<String>,
+    /// The declaration.
+    #[serde(skip)]
+    pub spec: ClusterSpec,
+    /// Where the registry its nodes pull from keeps images.
+    pub registry: PathBuf,
+}
+
+/// What is deployed.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Deploy {
+    /// In the order they are applied.
+    pub order: Vec<Component>,
+    /// Components that are left out.
+    pub without: Vec<String>,
+    /// The declaration.
+    #[serde(skip)]
+    pub components: Components,
+}
+
+/// A component, in short.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Component {
+    /// Its name.
+    pub name: String,
+    /// Components that come before it.
+    pub needs: Vec<String>,
+    /// Its objects.
+    pub objects: usize,
+    /// How long it may take to become ready.
+    #[serde(serialize_with = "seconds", rename = "deadline-seconds")]
+    pub deadline: Duration,
+}
+
+/// A tier.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlannedTier {
+    /// Its name.
+    pub name: String,
+    /// What people call it.
+    pub title: String,
+    /// What it does.
+    pub work: Work,
+    /// Tiers that have to pass before, those left out removed.
+    pub needs: Vec<String>,
+    /// How long it may take.
+    #[serde(serialize_with = "seconds", rename = "deadline-seconds")]
+    pub deadline: Duration,
+    /// Percent of the tests that have to pass.
+    pub threshold: u8,
+    /// Whether it needs the deployment.
+    pub cluster: bool,
+    /// Tests that are not run because a component is left out: a part of their name, and the reason.
+    pub skip: Vec<(String, String)>,
+}
+
+/// What was asked for cannot be done.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// No tier has that name.
+    #[error("run the tier `{name}`: the pipeline `{pipeline}` has none of that name")]
+    UnknownTier {
+        /// What was asked for.
+        name: String,
+        /// The pipeline.
+        pipeline: String,
+        /// The likely fix.
+        hint: Option<String>,
+    },
+    /// No component has that name.
+    #[error("leave out the component `{name}`: there is none of that name")]
+    UnknownComponent {
+        /// What was asked for.
+        name: String,
+        /// The likely fix.
+        hint: Option<String>,
+    },
+    /// A tier wants an image nobody builds.
+    #[error("run the tier `{tier}`: its environment wants the image `{image}`, which is not built here")]
+    UnknownImage {
+        /// The tier.
+        tier: String,
+        /// The image.
+        image: String,
+        /// The likely fix.
+        hint: Option<String>,
+    },
+    /// The pipeline has no such stage.
+    #[error("begin at `{stage}`: the pipeline `{pipeline}` does not go through that stage")]
+    NoSuchStage {
+        /// The stage.
+        stage: Stage,
+        /// The pipeline.
+        pipeline: String,
+    },
+    /// The images.
+    #[error(transparent)]
+    Images(#[from] images::plan::PlanError),
+    /// The cluster.
+    #[error("{}", .0.problem)]
+    Cluster(kind::Unavailable),
+}
+
+impl PlanError {
+    /// The edit or command that helps.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            PlanError::UnknownTier { hint, .. }
+            | PlanError::UnknownComponent { hint, .. }
+            | PlanError::UnknownImage { hint, .. } => hint.clone(),
+            PlanError::NoSuchStage { pipeline, .. } => {
+                Some(format!("see its stages: cargo xtask plan {pipeline}"))
+            }
+            PlanError::Images(error) => error.hint(),
+            PlanError::Cluster(unavailable) => Some(unavailable.hint.clone()),
+        }
+    }
+}
+
+/// Decides everything. Pure.
+pub fn plan(declaration: &Declaration, facts: &Facts, request: &Request) -> Result<Plan, PlanError> {
+    let spec = &declaration.spec;
+    let without = components_without(declaration, request)?;
+    let choice = choose::tiers(spec, request, &without)?;
+    let wants_cluster = choice.kept.iter().any(|tier| tier.cluster);
+    let stages = choose::stages(spec, request, wants_cluster)?;
+    let images = match (&spec.images, &declaration.recipes) {
+        (Some(section), Some(recipes)) if stages.contains(&Stage::Build) && choice.wants_images(request) => {
+            Some(images::plan(recipes, &build_request(section, facts, request))?)
+        }
+        _ => None,
+    };
+    let tiers: Vec<PlannedTier> =
+        choice.kept.iter().map(|tier| planned(tier, &choice.kept, &without)).collect();
+    if let Some(recipes) = &declaration.recipes {
+        let known: Vec<&str> = recipes.names().collect();
+        tiers.iter().try_for_each(|tier| check_images(tier, &known))?;
+    }
+    Ok(Plan {
+        pipeline: spec.name.clone(),
+        description: spec.description.clone(),
+        commit: facts.commit.clone(),
+        platform: facts.platform.to_string(),
+        cores: facts.cores,
+        deadline: spec.deadline,
+        from: request.from,
+        code: Code {
+            root: request.root.clone(),
+            triple: images::platform::host_triple(),
+            tests: choose::compiled_together(&tiers),
+        },
+        images,
+        cluster: match (&spec.cluster, &declaration.cluster) {
+            (Some(section), Some(declared)) if stages.contains(&Stage::Deploy) => {
+                Some(cluster(section, declared, facts, request)?)
+            }
+            _ => None,
+        },
+        deploy: declaration
+            .components
+            .as_ref()
+            .filter(|_| stages.contains(&Stage::Deploy))
+            .map(|components| deploy(components, &without)),
+        stages,
+        tiers,
+        left_out: choice.left_out,
+    })
+}
+
+fn components_without(declaration: &Declaration, request: &Request) -> Result<Vec<String>, PlanError> {
+    let declared = declaration.spec.deploy.iter().flat_map(|deploy| &deploy.without);
+    let mut without: Vec<String> = declared.chain(&request.without).cloned().collect();
+    without.sort();
+    without.dedup();
+    let known = declaration.components.as_ref().map(Components::names).unwrap_or_default();
+    match without.iter().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(without),
+        Some(name) => {
+            let hint = did_you_mean(name, known.iter().copied())
+                .or_else(|| (!known.is_empty()).then(|| format!("the components are: {}", known.join(", "))));
+            Err(PlanError::UnknownComponent { name: name.clone(), hint })
+        }
+    }
+}
+
+fn build_request(section: &spec::Images, facts: &Facts, request: &Request) -> BuildRequest {
+    BuildRequest {
+        root: request.root.clone(),
+        cache: request.home.join("cache"),
+        images: section.names.clone(),
+        platforms: match &section.platforms {
+            spec::Platforms::Host => images::Platforms::Host,
+            spec::Platforms::Declared => images::Platforms::Declared,
+            spec::Platforms::Only(platforms) => images::Platforms::Only(platforms.clone()),
+        },
+        profile: None,
+        source_date_epoch: facts.source_date_epoch,
+    }
+}
+
+fn cluster(
+    section: &spec::Cluster,
+    declared: &ClusterSpec,
+    facts: &Facts,
+    request: &Request,
+) -> Result<Cluster, PlanError> {
+    let requested = request.provider.as_ref().unwrap_or(&section.provider);
+    let choice = kind::choose(requested, &facts.cluster).map_err(PlanError::Cluster)?;
+    let ignored = match &choice.provider {
+        Chosen::Embedded => declared.ignored_by_embedded(),
+        Chosen::Kind(_) | Chosen::Existing { .. } => Vec::new(),
+    };
+    // A name of its own: a cluster somebody works with is not taken down by a run.
+    let name = format!("{}-e2e", declared.name);
+    Ok(Cluster {
+        directory: cluster_directory(&request.home, &name),
+        store: request.home.join("store"),
+        registry: request.home.join("registry"),
+        engine: request.engine.clone(),
+        lifetime: if leaves_up(request) { Lifetime::Detached } else { Lifetime::Tied },
+        deadline: section.deadline,
+        provider: choice.provider,
+        reason: choice.reason,
+        ignored,
+        spec: ClusterSpec { name: name.clone(), ..declared.clone() },
+        name,
+    })
+}
+
+/// Where the cluster of that name is kept.
+pub fn cluster_directory(home: &Path, name: &str) -> PathBuf {
+    home.join("clusters").join(name)
+}
+
+/// A cluster that a run only continues with was left up by an earlier one, and is left up again.
+fn leaves_up(request: &Request) -> bool {
+    request.keep || request.from == Some(Stage::Deploy)
+}
+
+fn deploy(components: &Components, without: &[String]) -> Deploy {
+    let order = components.iter().filter(|component| !without.contains(&component.name));
+    let order = order.map(|component| Component {
+        name: component.name.clone(),
+        needs: component.needs.iter().filter(|need| !without.contains(need)).cloned().collect(),
+        objects: component.objects.len(),
+        deadline: component.deadline,
+    });
+    Deploy { order: order.collect(), without: without.to_vec(), components: components.clone() }
+}
+
+fn planned(tier: &Tier, kept: &[&Tier], without: &[String]) -> PlannedTier {
+    let is_kept = |need: &&String| kept.iter().any(|tier| tier.name == **need);
+    let skip = match &tier.work {
+        Work::Tests(tests) => {
+            let absent = tests.skip_without.iter().filter(|(component, _)| without.contains(component));
+            absent
+                .flat_map(|(component, names)| {
+                    names.iter().map(move |name| (name.clone(), format!("--without {component}")))
+                })
+                .collect()
+        }
+        _ => Vec::new(),
+    };
+    PlannedTier {
+        name: tier.name.clone(),
+        title: tier.title.clone(),
+        work: tier.work.clone(),
+        needs: tier.needs.iter().filter(is_kept).cloned().collect(),
+        deadline: tier.deadline,
+        threshold: tier.threshold,
+        cluster: tier.cluster,
+        skip,
+    }
+}
+
+fn check_images(tier: &PlannedTier, known: &[&str]) -> Result<(), PlanError> {
+    for value in tier.work.environment().values() {
+        for image in spec::image_placeholders(value).filter(|image| !known.contains(image)) {
+            return Err(PlanError::UnknownImage {
+                tier: tier.name.clone(),
+                image: image.to_owned(),
+                hint: did_you_mean(image, known.iter().copied()),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
+}
