@@ -10,7 +10,9 @@ use self::queue::Tasks;
 mod aggregation;
 mod deployment;
 mod endpoints;
+mod garbage_collector;
 mod job;
+mod namespace;
 mod namespace_content;
 mod replicaset;
 mod scheduler;
@@ -23,6 +25,7 @@ pub(crate) mod cache;
 mod context;
 mod events;
 pub(crate) mod informer;
+mod inventory;
 mod queue;
 
 /// Why the controllers ended before they were told to.
@@ -46,7 +49,9 @@ pub struct Options {
 pub async fn run(client: kube::Client, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
     let context = Context::new(client, options);
     let mut tasks = Tasks::new(shutdown.clone());
+    namespace::start(&context, &mut tasks);
     namespace_content::start(&context, &mut tasks);
+    garbage_collector::start(&context, &mut tasks);
     aggregation::start(&context, &mut tasks);
     deployment::start(&context, &mut tasks);
     replicaset::start(&context, &mut tasks);

@@ -25,6 +25,7 @@ use super::Options;
 use super::cache::Key;
 use super::events::Recorder;
 use super::informer::Informer;
+use super::inventory::Inventory;
 use super::queue::Tasks;
 
 /// Name of the ConfigMap with the cluster's certificate authority that every namespace has.
@@ -35,6 +36,7 @@ pub(crate) struct Context {
     pub client: kube::Client,
     pub options: Options,
     pub events: Recorder,
+    pub inventory: Arc<Inventory>,
     pub namespaces: Arc<Informer<Namespace>>,
     pub nodes: Arc<Informer<Node>>,
     pub pods: Arc<Informer<Pod>>,
@@ -60,6 +62,7 @@ impl Context {
         let named = watcher::Config::default().fields(&format!("metadata.name={ROOT_CA}"));
         Arc::new(Context {
             events: Recorder::new(client.clone()),
+            inventory: Inventory::new(client.clone()),
             namespaces: informer(&client),
             nodes: informer(&client),
             pods: informer(&client),
@@ -87,6 +90,7 @@ impl Context {
             client: _,
             options: _,
             events: _,
+            inventory,
             namespaces,
             nodes,
             pods,
@@ -104,6 +108,7 @@ impl Context {
             stateful_sets,
             jobs,
         } = self;
+        tasks.spawn(inventory.clone().run(tasks.shutdown().clone()));
         macro_rules! start {
             ($($informer:ident),+) => {{
                 let shutdown = tasks.shutdown().clone();
