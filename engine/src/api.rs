@@ -14,6 +14,7 @@ pub mod token;
 pub mod user;
 
 pub mod connect;
+pub mod event_versions;
 pub mod read;
 pub mod review;
 pub mod selector;

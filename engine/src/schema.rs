@@ -6,7 +6,7 @@
 pub mod builtin;
 mod custom;
 mod defaults;
-mod format;
+pub(crate) mod format;
 mod openapi;
 mod prune;
 pub mod quantity;
@@ -85,6 +85,13 @@ impl SchemaRef {
         } else {
             defaults::apply(&self.ty(), value);
         }
+    }
+
+    /// Where an object is not of its type.
+    pub fn check_types(&self, value: &Value) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        validate::check_types(&self.ty(), value, "", &mut errors);
+        errors
     }
 
     /// What is wrong with a complete object; `old` is the object it replaces.

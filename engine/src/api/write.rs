@@ -1,12 +1,242 @@
 //! Everything that changes an object.
+//!
+//! A body is decoded (`body`, `options`) and becomes the next state of an object: a new one, a replacement, a patched or an
+//! applied one (`change`). That state is completed, admitted, validated and stored (`commit`); `delete` does the same for
+//! deletions. What may happen to one object is decided on values alone, in `metadata`, `strategy` and `deletion`.
+
+mod body;
+mod change;
+mod commit;
+mod delete;
+mod deletion;
+mod metadata;
+mod options;
+mod strategy;
 
 use std::sync::Arc;
 
+use axum::body::Body;
+use http::{HeaderValue, Response, header};
+use serde_json::Value;
+
+use super::admission::{Attributes, Operation};
+use super::user::User;
 use super::{Answer, Api, Call};
-use crate::status::Status;
+use crate::managed_fields::ApplyContext;
+use crate::schema::{FieldError, Resource};
+use crate::status::{Cause, Status};
+use crate::store::Key;
+use options::{FieldValidation, Options};
+
+/// Field manager of what the server writes by itself.
+const SERVER: &str = "kube-apiserver";
+
+/// One write: of what, by whom, and how.
+struct Write<'a> {
+    api: &'a Arc<Api>,
+    user: &'a User,
+    resource: &'a Arc<Resource>,
+    subresource: &'a str,
+    /// Empty at cluster scope.
+    namespace: &'a str,
+    /// Empty for new objects and for collections.
+    name: &'a str,
+    options: Options,
+}
+
+/// What a write came to.
+enum Outcome {
+    /// The object is new.
+    Created(Value),
+    /// The object as it is now, or a status.
+    Done(Value),
+}
 
 /// Answers `create`, `update`, `patch`, `delete` and `deletecollection`, of objects and of their subresources.
 pub async fn write(api: &Arc<Api>, call: Call) -> Result<Answer, Status> {
-    let _ = (api, call);
-    Err(Status::internal("not written yet"))
+    let apply = call.info.verb == "patch" && body::media_type(&call.headers) == change::APPLY;
+    let write = Write {
+        api,
+        user: &call.user,
+        resource: &call.resource,
+        subresource: &call.info.subresource,
+        namespace: if call.resource.namespaced { &call.info.namespace } else { "" },
+        name: &call.info.name,
+        options: Options::of_request(&call.info, &call.headers, apply)?,
+    };
+    let mut warnings = Vec::new();
+    let outcome = match (call.info.verb, write.subresource) {
+        ("create", "") => write.create(&call, &mut warnings).await,
+        ("update", "" | "status" | "finalize") => write.replace(&call, &mut warnings).await,
+        ("patch", "" | "status") => write.patch(&call, &mut warnings).await,
+        ("delete", "") => write.delete(&call, &mut warnings).await,
+        ("deletecollection", "") => write.delete_all(&call, &mut warnings).await,
+        (verb, _) => Err(Status::method_not_allowed(&write.resource.group, &call.info.resource_path(), verb)),
+    }?;
+    Ok(answer(outcome, &warnings))
+}
+
+/// Creates an object on behalf of `user`, as if it had been sent to the server.
+pub async fn create(
+    api: &Arc<Api>,
+    user: &User,
+    resource: &Arc<Resource>,
+    namespace: &str,
+    mut object: Value,
+) -> Result<Value, Status> {
+    let options = Options::internal("CreateOptions", SERVER);
+    let write = Write { api, user, resource, subresource: "", namespace, name: "", options };
+    let mut warnings = Vec::new();
+    write.understand(&mut object, Vec::new(), &mut warnings)?;
+    metadata::locate(&mut object, namespace, "")?;
+    commit::create(&write, object, commit::Origin::Sent, &mut warnings).await
+}
+
+impl Write<'_> {
+    /// Where the object is in the store.
+    fn key(&self, name: &str) -> Key {
+        (self.namespace.to_owned(), name.to_owned())
+    }
+
+    fn not_found(&self) -> Status {
+        Status::not_found(&self.resource.group, &self.resource.plural, self.name)
+    }
+
+    /// The write as field managers are told.
+    fn manager(&self) -> ApplyContext {
+        ApplyContext {
+            manager: self.options.manager.clone(),
+            api_version: self.resource.api_version(),
+            force: self.options.force,
+            subresource: self.subresource.to_owned(),
+            now: metadata::now(),
+        }
+    }
+
+    /// The write as admission is told.
+    fn attributes<'b>(
+        &'b self,
+        operation: Operation,
+        name: &'b str,
+        options: &'b Value,
+        old: Option<&'b Value>,
+    ) -> Attributes<'b> {
+        let is_namespace = strategy::id(self.resource) == ("", "namespaces");
+        Attributes {
+            operation,
+            resource: self.resource,
+            subresource: self.subresource,
+            namespace: if is_namespace { name } else { self.namespace },
+            name,
+            user: self.user,
+            options,
+            dry_run: self.options.dry_run,
+            old,
+        }
+    }
+
+    /// Turns what was sent into an object of the resource: of its kind, with known fields, each of its type.
+    fn understand(
+        &self,
+        object: &mut Value,
+        duplicates: Vec<String>,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), Status> {
+        let resource = self.resource;
+        let (kind, version) = (resource.kind.as_str(), resource.api_version());
+        let Some(fields) = object.as_object_mut() else {
+            return Err(Status::bad_request(format!("the body has to be an object of kind {kind}")));
+        };
+        for (field, expected) in [("apiVersion", version.as_str()), ("kind", kind)] {
+            let sent = fields.get(field).and_then(Value::as_str).unwrap_or_default();
+            match (sent, field) {
+                ("", _) if resource.custom => {
+                    let message = format!("Object 'Kind' is missing in '{}'", Value::Object(fields.clone()));
+                    return Err(Status::bad_request(message));
+                }
+                ("", _) => {
+                    fields.insert(field.to_owned(), Value::from(expected));
+                }
+                (sent, _) if sent == expected => {}
+                (sent, "kind") => {
+                    return Err(Status::bad_request(format!(
+                        "{sent} in version {:?} cannot be handled as a {kind}",
+                        resource.version
+                    )));
+                }
+                (sent, _) => {
+                    return Err(Status::bad_request(format!(
+                        "the API version in the data ({sent}) does not match the expected API version ({expected})"
+                    )));
+                }
+            }
+        }
+        let refused = |why: String| {
+            let version = &resource.version;
+            Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
+        };
+        let unknown = self.prune(object, duplicates, warnings);
+        if let Some(strict) = unknown {
+            return Err(refused(strict));
+        }
+        // A custom resource of wrong types is invalid, which is found later; one of the server's own kinds is no such object.
+        let metadata_only =
+            object.get("metadata").is_some_and(|metadata| !metadata.is_object() && !metadata.is_null());
+        if resource.custom && !metadata_only {
+            return Ok(());
+        }
+        match resource.schema.check_types(object).into_iter().next() {
+            Some(FieldError { path, message, .. }) => Err(refused(format!("{path}: {message}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Drops unknown fields, with a warning for each; under strict validation tells of them instead.
+    fn prune(
+        &self,
+        object: &mut Value,
+        duplicates: Vec<String>,
+        warnings: &mut Vec<String>,
+    ) -> Option<String> {
+        let unknown =
+            self.resource.schema.prune(object).into_iter().map(|path| format!("unknown field {path:?}"));
+        let duplicates = duplicates.into_iter().map(|path| format!("duplicate field {path:?}"));
+        let faults: Vec<String> = unknown.chain(duplicates).collect();
+        match self.options.validation {
+            FieldValidation::Strict if !faults.is_empty() => {
+                return Some(format!("strict decoding error: {}", faults.join(", ")));
+            }
+            FieldValidation::Warn => warnings.extend(faults),
+            FieldValidation::Strict | FieldValidation::Ignore => {}
+        }
+        None
+    }
+}
+
+/// The answer to an object that breaks rules.
+fn invalid(resource: &Resource, object: &Value, faults: Vec<FieldError>) -> Status {
+    let name = metadata::text(object, "name");
+    let causes: Vec<Cause> = options::causes(faults);
+    Status::invalid(&resource.group, &resource.kind, name, &causes)
+}
+
+fn answer(outcome: Outcome, warnings: &[String]) -> Answer {
+    let (code, value) = match outcome {
+        Outcome::Created(value) => (201, value),
+        Outcome::Done(value) => (200, value),
+    };
+    let mut answer = Response::new(Body::from(value.to_string()));
+    *answer.status_mut() = http::StatusCode::from_u16(code).unwrap_or_default();
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut said: Vec<&String> = Vec::new();
+    for warning in warnings {
+        if !said.contains(&warning)
+            && let Ok(value) = HeaderValue::from_str(&format!("299 - {warning:?}"))
+        {
+            headers.append(header::WARNING, value);
+        }
+        said.push(warning);
+    }
+    answer
 }

@@ -25,6 +25,36 @@ pub fn validate(ty: &Type, custom: bool, value: &Value, old: Option<&Value>) -> 
     errors
 }
 
+/// Adds where `value` is not of its type; nothing else is looked at.
+pub fn check_types(ty: &Type, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    if value.is_null() {
+        return;
+    }
+    match (&ty.shape, value) {
+        (Shape::Any, _) => {}
+        (Shape::Scalar(scalar), value) => check_scalar(*scalar, value, path, errors),
+        (Shape::Struct(declared), Value::Object(object)) => {
+            for (name, child) in object {
+                if let Some(field) = declared.fields.get(name) {
+                    check_types(&field.ty.get(), child, &at_field(path, name), errors);
+                }
+            }
+        }
+        (Shape::Map(values), Value::Object(object)) => {
+            let ty = values.get();
+            object.iter().for_each(|(key, child)| check_types(&ty, child, &at_field(path, key), errors));
+        }
+        (Shape::List(list), Value::Array(items)) => {
+            let ty = list.item.get();
+            for (index, child) in items.iter().enumerate() {
+                check_types(&ty, child, &at_index(path, index), errors);
+            }
+        }
+        (Shape::Struct(_) | Shape::Map(_), value) => errors.push(wrong_type(path, value, "object")),
+        (Shape::List(_), value) => errors.push(wrong_type(path, value, "array")),
+    }
+}
+
 fn walk(ty: &Type, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     // Built-in types cannot tell null from absent.
     if value.is_null() && (ty.nullable || ty.rules.is_none()) {

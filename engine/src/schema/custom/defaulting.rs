@@ -4,18 +4,17 @@ use serde_json::Value;
 
 use crate::schema::types::{Shape, Type};
 
-/// Fills in defaults. A `null` where none is allowed counts as absent when the field has a default.
+/// Fills in defaults. A `null` where none is allowed counts as absent.
 pub fn apply_defaults(ty: &Type, value: &mut Value) {
     match (&ty.shape, value) {
         (Shape::Struct(declared), Value::Object(object)) => {
             for (name, field) in &declared.fields {
-                let Some(default) = &field.default else { continue };
-                let absent = match object.get(name) {
-                    None => true,
-                    Some(Value::Null) => !field.ty.get().nullable,
-                    Some(_) => false,
-                };
-                if absent {
+                if object.get(name).is_some_and(Value::is_null) && !field.ty.get().nullable {
+                    object.shift_remove(name);
+                }
+                if let Some(default) = &field.default
+                    && !object.contains_key(name)
+                {
                     object.insert(name.clone(), default.clone());
                 }
             }
