@@ -139,9 +139,7 @@ impl Layout {
 
     /// Begins a blob of any size.
     pub fn stage(&self) -> Result<Staged, LayoutError> {
-        let staging = self.dir.join(".staging");
-        let file = NamedTempFile::new_in(&staging).map_err(io_error("write a blob in", &staging))?;
-        Ok(HashingWriter::new(file))
+        Ok(HashingWriter::new(self.stage_file()?))
     }
 
     /// Makes a staged blob visible under its digest.
@@ -150,6 +148,21 @@ impl Layout {
         let path = self.blob_path(&digest);
         persist(file, &path)?;
         Ok((digest, size))
+    }
+
+    /// A file for content whose digest is already known; invisible until [`Layout::adopt`].
+    pub fn stage_file(&self) -> Result<NamedTempFile, LayoutError> {
+        let staging = self.dir.join(".staging");
+        NamedTempFile::new_in(&staging).map_err(io_error("write a blob in", &staging))
+    }
+
+    /// Makes a file visible under a digest its content was checked against.
+    pub fn adopt(&self, file: NamedTempFile, digest: &Digest) -> Result<(), LayoutError> {
+        let path = self.blob_path(digest);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(io_error("make the directory", parent))?;
+        }
+        persist(file, &path)
     }
 
     /// Stores a small document, unless it is already there.

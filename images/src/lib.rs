@@ -23,6 +23,9 @@ pub mod proof;
 pub mod mirror;
 pub mod policy;
 
+pub mod client;
+pub mod publish;
+pub mod push;
 pub mod registry;
 
 pub mod digest;
@@ -37,5 +40,7 @@ pub use layout::Layout;
 pub use plan::{BuildPlan, BuildRequest, Platforms, plan};
 pub use platform::Platform;
 
+pub use publish::{PublishEvent, Published, publish};
+pub use push::{Destination, PushEvent, Pushed, push};
 pub use recipe::{Recipe, Recipes};
 pub use reference::Reference;

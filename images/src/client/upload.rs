@@ -1,0 +1,325 @@
+//! Blobs from a file to a registry: mounted from a neighbour if that works, else sent whole, in pieces where it must be, and continued where it broke
+//! off.
+
+use std::io::SeekFrom;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use reqwest::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE,
+};
+use reqwest::{Body, Method, Response, StatusCode, Url};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
+
+use super::download::Progress;
+use super::error::ClientError;
+use super::retry::Trouble;
+use super::transport::{Action, Failed, Host, Request, location, protocol, refused};
+use super::{Client, Repository, Scopes, redirect};
+use crate::document::Descriptor;
+
+/// Piece size once a registry has refused a larger body. What every registry known to have a limit accepts.
+const SMALL_PIECE: u64 = 4 << 20;
+/// Read from disk at once; the only memory an upload needs.
+const BUFFER: usize = 256 << 10;
+
+const CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
+
+/// Where a blob's bytes are.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// In a file.
+    File(PathBuf),
+    /// Here.
+    Bytes(Bytes),
+}
+
+/// How a blob came to its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// The registry had it in another repository.
+    Mounted,
+    /// It was sent.
+    Uploaded,
+}
+
+impl Repository {
+    /// Brings a blob to the repository. `mount_from` is a repository of the same registry that may have it. Whoever calls has asked before whether
+    /// it is missing at all.
+    pub async fn push_blob(
+        &self,
+        blob: &Descriptor,
+        source: &Source,
+        mount_from: Option<&str>,
+        progress: &Progress,
+    ) -> Result<Moved, ClientError> {
+        let mut session = match self.begin(blob, mount_from).await? {
+            Begun::Mounted => return Ok(Moved::Mounted),
+            Begun::Session(session) => session,
+        };
+        let mut piece = self.client.options().piece;
+        let (mut at, mut furthest) = (0, 0);
+        let mut attempt = 1;
+        loop {
+            let outcome = self.step(&mut session, blob, source, at, piece, progress).await?;
+            let failed = match outcome {
+                Step::Done => {
+                    session.done();
+                    return Ok(Moved::Uploaded);
+                }
+                Step::Accepted { until } => {
+                    let progressed = until > at;
+                    at = until.min(blob.size);
+                    // An upload that gets further each time is never given up; one that begins again and again is.
+                    if at > furthest {
+                        (furthest, attempt) = (at, 1);
+                    }
+                    if progressed {
+                        continue;
+                    }
+                    let problem = "it takes pieces without keeping anything of them";
+                    Failed { trouble: Trouble::Connection, error: protocol(&session.url, problem) }
+                }
+                Step::TooLarge(error) => {
+                    let smaller = piece.map_or(SMALL_PIECE, |piece| piece / 2).max(session.least_piece);
+                    if piece.is_some_and(|piece| smaller >= piece) || smaller == 0 {
+                        return Err(error);
+                    }
+                    piece = Some(smaller);
+                    Failed { trouble: Trouble::Status { status: 413, wait: None }, error }
+                }
+                Step::Failed(failed) => failed,
+            };
+            attempt = self.client.next_attempt(&self.host, Action::Write, attempt, failed).await?;
+            at = match session.ask(self).await? {
+                // The registry lost what it said it had: the same answer again and again would be a circle.
+                Some(arrived) if arrived <= blob.size => arrived,
+                _ if self.head_blob(&blob.digest).await?.is_some() => {
+                    session.done();
+                    return Ok(Moved::Uploaded);
+                }
+                _ => {
+                    session = match self.begin(blob, None).await? {
+                        Begun::Mounted => return Ok(Moved::Mounted),
+                        Begun::Session(session) => session,
+                    };
+                    0
+                }
+            };
+            if at > furthest {
+                (furthest, attempt) = (at, 1);
+            }
+        }
+    }
+
+    /// Opens an upload, or gets the blob mounted. A registry that does not mount opens an upload instead, and that one is used.
+    async fn begin(&self, blob: &Descriptor, mount_from: Option<&str>) -> Result<Begun, ClientError> {
+        let mut url = self.url("blobs/uploads/")?;
+        let mut scopes = self.push();
+        if let Some(from) = mount_from {
+            url.query_pairs_mut().append_pair("mount", &blob.digest.to_string()).append_pair("from", from);
+            scopes = scopes.and(Scopes::of(from, "pull"));
+        }
+        let request = Request::new(Method::POST, url.clone(), scopes, Action::Write);
+        let response = self.client.send(&self.host, request).await?;
+        match response.status() {
+            StatusCode::CREATED if mount_from.is_some() => Ok(Begun::Mounted),
+            // The specification says 202; some say 200 or 201 and mean it.
+            StatusCode::ACCEPTED | StatusCode::OK | StatusCode::CREATED => {
+                let target = location(&url, response.headers())?;
+                redirect::check(&self.host.base, &target, self.host.private_redirects)?;
+                let least = response.headers().get(CHUNK_MIN_LENGTH);
+                let least_piece =
+                    least.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or_default();
+                Ok(Begun::Session(Session {
+                    client: self.client.clone(),
+                    host: self.host.clone(),
+                    scopes: self.push(),
+                    url: target,
+                    least_piece,
+                    open: true,
+                }))
+            }
+            // Some refuse to mount what they do not have instead of opening an upload.
+            _ if mount_from.is_some() => Box::pin(self.begin(blob, None)).await,
+            _ => Err(refused(&self.host, &Method::POST, response).await),
+        }
+    }
+
+    /// Sends what comes next: the rest, or one piece.
+    async fn step(
+        &self,
+        session: &mut Session,
+        blob: &Descriptor,
+        source: &Source,
+        at: u64,
+        piece: Option<u64>,
+        progress: &Progress,
+    ) -> Result<Step, ClientError> {
+        let rest = blob.size - at;
+        let length = piece.map_or(rest, |piece| piece.max(session.least_piece).max(1)).min(rest);
+        let last = length == rest;
+        let (method, mut url) = match last {
+            true => (Method::PUT, session.url.clone()),
+            false => (Method::PATCH, session.url.clone()),
+        };
+        if last {
+            url.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
+        }
+        let mut request = Request::new(method.clone(), url, session.scopes.clone(), Action::Write);
+        request.headers = piece_headers(at, length, blob.size);
+        let body = source.open(at..at + length, progress.clone()).await?;
+        let response = match self.client.send_once(&self.host, request, body).await? {
+            Ok(response) => response,
+            Err(failed) => return Ok(Step::Failed(failed)),
+        };
+        match response.status() {
+            status if status.is_success() && last => Ok(Step::Done),
+            status if status.is_success() => {
+                session.follow(&response)?;
+                Ok(Step::Accepted { until: arrived(response.headers()).unwrap_or(at + length) })
+            }
+            StatusCode::PAYLOAD_TOO_LARGE => Ok(Step::TooLarge(refused(&self.host, &method, response).await)),
+            // Out of step with the registry, or an upload it has forgotten: ask, then go on.
+            StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::NOT_FOUND => {
+                let trouble = Trouble::Status { status: response.status().as_u16(), wait: None };
+                Ok(Step::Failed(Failed { trouble, error: refused(&self.host, &method, response).await }))
+            }
+            _ => Err(refused(&self.host, &method, response).await),
+        }
+    }
+}
+
+enum Begun {
+    Mounted,
+    Session(Session),
+}
+
+enum Step {
+    /// The blob is complete.
+    Done,
+    /// The registry has everything up to here.
+    Accepted {
+        until: u64,
+    },
+    TooLarge(ClientError),
+    Failed(Failed),
+}
+
+/// An open upload; cancelled when it is dropped unfinished.
+struct Session {
+    client: Client,
+    host: Arc<Host>,
+    scopes: Scopes,
+    url: Url,
+    least_piece: u64,
+    open: bool,
+}
+
+impl Session {
+    /// Goes where the last answer points; an answer without `Location` means "as before".
+    fn follow(&mut self, response: &Response) -> Result<(), ClientError> {
+        if response.headers().contains_key(reqwest::header::LOCATION) {
+            let target = location(&self.url, response.headers())?;
+            redirect::check(&self.host.base, &target, self.host.private_redirects)?;
+            self.url = target;
+        }
+        Ok(())
+    }
+
+    /// How much the registry has; nothing if it does not know this upload any more.
+    async fn ask(&mut self, repository: &Repository) -> Result<Option<u64>, ClientError> {
+        let request = Request::new(Method::GET, self.url.clone(), self.scopes.clone(), Action::Write);
+        let response = repository.client.send(&self.host, request).await?;
+        if !response.status().is_success() {
+            self.open = false;
+            return Ok(None);
+        }
+        self.follow(&response)?;
+        Ok(arrived(response.headers()))
+    }
+
+    fn done(&mut self) {
+        self.open = false;
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if self.open {
+            let (client, host) = (self.client.clone(), self.host.clone());
+            let request = Request::new(Method::DELETE, self.url.clone(), self.scopes.clone(), Action::Write);
+            // A registry forgets abandoned uploads by itself; this is only polite.
+            runtime.spawn(async move { client.send(&host, request).await.map(drop) });
+        }
+    }
+}
+
+/// Reads `Range: 0-<last>`. `0-0` is what an empty upload has, so it counts as nothing.
+fn arrived(headers: &HeaderMap) -> Option<u64> {
+    let range = headers.get(RANGE)?.to_str().ok()?;
+    let range = range.strip_prefix("bytes=").unwrap_or(range);
+    let (first, last) = range.split_once('-')?;
+    let last: u64 = last.trim().parse().ok()?;
+    (first.trim() == "0").then_some(if last == 0 { 0 } else { last + 1 })
+}
+
+fn piece_headers(at: u64, length: u64, size: u64) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    if length < size
+        && length > 0
+        && let Ok(range) = HeaderValue::from_str(&format!("{at}-{}", at + length - 1))
+    {
+        headers.insert(CONTENT_RANGE, range);
+    }
+    headers
+}
+
+impl Source {
+    /// A body with the bytes of `range`.
+    async fn open(&self, range: Range<u64>, progress: Progress) -> Result<Body, ClientError> {
+        match self {
+            Source::Bytes(bytes) => {
+                let end = usize::try_from(range.end).unwrap_or(usize::MAX).min(bytes.len());
+                let start = usize::try_from(range.start).unwrap_or(usize::MAX).min(end);
+                progress((end - start) as u64);
+                Ok(bytes.slice(start..end).into())
+            }
+            Source::File(path) => {
+                let failed = |source| ClientError::Local { step: "read", path: path.clone(), source };
+                let mut file = tokio::fs::File::open(path).await.map_err(failed)?;
+                file.seek(SeekFrom::Start(range.start)).await.map_err(failed)?;
+                let reader = ReaderStream::with_capacity(file.take(range.end - range.start), BUFFER);
+                Ok(Body::wrap_stream(reader.inspect(move |piece| {
+                    progress(piece.as_ref().map_or(0, |piece| piece.len() as u64));
+                })))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_arrived_is_read_from_the_range() {
+        let check = |range: &str, expected: Option<u64>| {
+            let headers = HeaderMap::from_iter([(RANGE, range.parse().unwrap())]);
+            assert_eq!(arrived(&headers), expected, "{range}");
+        };
+        check("0-99", Some(100));
+        check("bytes=0-99", Some(100));
+        check("0-0", Some(0));
+        check("5-99", None);
+        check("0-x", None);
+        check("", None);
+    }
+}
