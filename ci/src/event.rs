@@ -4,7 +4,7 @@
 //! The crates that act have enums of their own (`images::BuildEvent`, `kind::ClusterEvent`, `manifests::DeployEvent`); they are
 //! carried as they are. The rest is here.
 
-mod seconds;
+pub(crate) mod seconds;
 mod sink;
 
 use std::fmt;

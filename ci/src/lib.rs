@@ -4,5 +4,6 @@ pub mod declaration;
 pub mod event;
 pub mod facts;
 pub mod plan;
+pub mod report;
 pub mod requirements;
 pub mod spec;
