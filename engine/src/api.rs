@@ -8,6 +8,7 @@ pub mod handle;
 pub mod server;
 
 pub mod authenticate;
+mod impersonate;
 pub mod rbac;
 pub mod request;
 pub mod token;
@@ -18,7 +19,15 @@ pub mod event_versions;
 pub mod read;
 pub mod review;
 pub mod selector;
+pub mod subresource;
 pub mod write;
+
+pub mod answer;
+pub mod negotiate;
+
+mod discovery;
+mod openapi;
+mod paths;
 
 pub mod admission;
 
@@ -27,6 +36,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
+use tokio_util::sync::CancellationToken;
 
 use crate::kubelet::Kubelet;
 use crate::schema::{Registry, Resource};
@@ -52,6 +62,8 @@ pub struct Api {
     pub admission: Admission,
     /// The node, for what is asked of it directly; set once when it runs.
     pub kubelet: OnceLock<Arc<dyn Kubelet>>,
+    /// Cancelled when the server ends: watches end then, and no more connections are accepted.
+    pub closing: CancellationToken,
     registry: RwLock<Registry>,
 }
 
@@ -81,6 +93,7 @@ impl Api {
             authorizer,
             admission,
             kubelet: OnceLock::new(),
+            closing: CancellationToken::new(),
             registry: RwLock::new(Registry::builtin()),
         }
     }

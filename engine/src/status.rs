@@ -14,6 +14,8 @@ pub struct Status {
     reason: Cow<'static, str>,
     message: String,
     details: Map<String, Value>,
+    /// `metadata.continue`: how to go on with a list that expired; empty otherwise.
+    continue_token: String,
 }
 
 /// One field (or rule) that made a request invalid or conflicting.
@@ -52,7 +54,13 @@ pub fn qualified(group: &str, resource: &str) -> String {
 impl Status {
     /// An error of any code and reason, for answers relayed from elsewhere (webhooks); the constructors below cover the rest.
     pub fn new(code: u16, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { code, reason: reason.into(), message: message.into(), details: Map::new() }
+        Self {
+            code,
+            reason: reason.into(),
+            message: message.into(),
+            details: Map::new(),
+            continue_token: String::new(),
+        }
     }
 
     /// With these details, of an answer relayed from elsewhere.
@@ -219,6 +227,13 @@ impl Status {
         Self::new(429, "TooManyRequests", message).with_retry_after(seconds)
     }
 
+    /// Adds `metadata.continue`.
+    #[must_use]
+    pub fn with_continue(mut self, token: String) -> Self {
+        self.continue_token = token;
+        self
+    }
+
     /// The HTTP status code.
     pub fn code(&self) -> u16 {
         self.code
@@ -243,6 +258,9 @@ impl Status {
     pub fn to_json(&self) -> Value {
         let mut status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"});
         if let Some(fields) = status.as_object_mut() {
+            if !self.continue_token.is_empty() {
+                fields.insert("metadata".into(), json!({"continue": self.continue_token}));
+            }
             fields.insert("message".into(), json!(self.message));
             fields.insert("reason".into(), json!(self.reason));
             if !self.details.is_empty() {

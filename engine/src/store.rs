@@ -130,16 +130,29 @@ impl Store {
         state.paged.push_back((collection.clone(), snapshot.clone()));
     }
 
-    /// The collection as it was at `revision`, if that is now or was remembered.
+    /// The collection as it was at `revision`, if that was remembered or the history reaches back to it.
     pub fn snapshot_at(&self, collection: &GroupResource, revision: u64) -> Option<Snapshot> {
-        let current = self.snapshot(collection);
-        if current.revision == revision {
-            return Some(current);
-        }
         let state = self.lock();
+        if revision > state.revision {
+            return None;
+        }
         let kept =
             state.paged.iter().find(|(of, snapshot)| of == collection && snapshot.revision == revision);
-        kept.map(|(_, snapshot)| snapshot.clone())
+        if let Some((_, snapshot)) = kept {
+            return Some(snapshot.clone());
+        }
+        let mut objects = OrdMap::new();
+        if let Some(found) = state.collections.get(collection) {
+            objects = found.objects.clone();
+            for Event { object, previous, .. } in found.history.after(revision).ok()?.into_iter().rev() {
+                let key = (object.namespace.clone(), object.name.clone());
+                match previous {
+                    Some(previous) => objects.insert(key, previous),
+                    None => objects.remove(&key),
+                };
+            }
+        }
+        Some(Snapshot { revision, objects })
     }
 
     /// Writes `value` (its `resourceVersion` is set here), or removes the object when `value` is the last state of a

@@ -5,6 +5,8 @@ mod parse;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, OnceLock};
 
+use sha2::{Digest, Sha256};
+
 use super::types::Type;
 
 /// The data files: one package of types each.
@@ -61,6 +63,17 @@ static TYPES: LazyLock<HashMap<String, Entry>> = LazyLock::new(|| {
     }
     types
 });
+
+static FINGERPRINT: LazyLock<String> = LazyLock::new(|| {
+    let mut hasher = Sha256::new();
+    FILES.iter().for_each(|file| hasher.update(file));
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+});
+
+/// Tells the built-in types of this build from those of another.
+pub fn fingerprint() -> &'static str {
+    &FINGERPRINT
+}
 
 static ANY: LazyLock<Arc<Type>> = LazyLock::new(Arc::default);
 

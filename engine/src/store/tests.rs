@@ -48,9 +48,30 @@ fn a_snapshot_does_not_see_later_writes() {
     let snapshot = store.snapshot(&configmaps());
     store.put(&configmaps(), &key("b"), Expect::Absent, object("b", "1")).unwrap();
     assert_eq!(snapshot.objects.len(), 1);
-    assert!(store.snapshot_at(&configmaps(), snapshot.revision).is_none());
-    store.remember(&configmaps(), &snapshot);
-    assert_eq!(store.snapshot_at(&configmaps(), snapshot.revision).unwrap().objects.len(), 1);
+}
+
+#[test]
+fn a_collection_is_known_as_it_was_while_history_or_memory_last() {
+    let store = Store::new(3);
+    let first = store.put(&configmaps(), &key("a"), Expect::Absent, object("a", "1")).unwrap();
+    let then = store.snapshot(&configmaps());
+    store.put(&configmaps(), &key("a"), Expect::Revision(first.revision), object("a", "2")).unwrap();
+    let added = store.put(&configmaps(), &key("b"), Expect::Absent, object("b", "1")).unwrap();
+    let gone = Expect::Revision(added.revision);
+    store.remove(&configmaps(), &key("b"), gone, object("b", "1")).unwrap();
+    let at = |revision| {
+        let snapshot = store.snapshot_at(&configmaps(), revision)?;
+        let seen = snapshot.objects.values().map(|object| (object.name.clone(), object.revision));
+        Some(seen.collect::<Vec<_>>())
+    };
+    assert_eq!(at(first.revision), Some(vec![("a".to_owned(), first.revision)]));
+    assert_eq!(at(added.revision).unwrap().len(), 2);
+    assert_eq!(at(store.revision()).unwrap().len(), 1);
+    assert_eq!(at(store.revision() + 1), None);
+    store.put(&configmaps(), &key("c"), Expect::Absent, object("c", "1")).unwrap();
+    assert_eq!(at(first.revision), None);
+    store.remember(&configmaps(), &then);
+    assert_eq!(at(first.revision).unwrap().len(), 1);
 }
 
 #[test]

@@ -59,8 +59,9 @@ const EVENT_FIELDS: &[&str] = &[
 ];
 
 impl FieldSelector {
-    /// Parses the query form, for one resource; an unknown field is an error that names the known ones.
-    pub fn parse(text: &str, group: &str, resource: &str) -> Result<Self, ParseError> {
+    /// Parses the query form, for one resource; an unknown field is an error that names the known ones. `declared` are the
+    /// paths (`.spec.color`) a CustomResourceDefinition adds.
+    pub fn parse(text: &str, group: &str, resource: &str, declared: &[String]) -> Result<Self, ParseError> {
         let mut terms = Vec::new();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             let (path, value, equal) = if let Some((path, value)) = part.split_once("!=") {
@@ -71,10 +72,11 @@ impl FieldSelector {
                 return Err(ParseError(format!("invalid selector: {part:?}; can't understand it")));
             };
             let own = SELECTABLE.iter().find(|(g, r, _)| *g == group && *r == resource);
-            let own = own.map_or(&[][..], |(_, _, fields)| fields);
-            if !["metadata.name", "metadata.namespace"].contains(&path) && !own.contains(&path) {
-                let known = ["metadata.name", "metadata.namespace"].iter().chain(own);
-                let known = known.map(|field| format!("{field:?}")).collect::<Vec<_>>().join(", ");
+            let own = own.map_or(&[][..], |(_, _, fields)| fields).iter().copied();
+            let declared = declared.iter().map(|path| path.trim_start_matches('.'));
+            let mut known = ["metadata.name", "metadata.namespace"].into_iter().chain(own).chain(declared);
+            if !known.clone().any(|field| field == path) {
+                let known = known.by_ref().map(|field| format!("{field:?}")).collect::<Vec<_>>().join(", ");
                 return Err(ParseError(format!("{path:?} is not a known field selector: only {known}")));
             }
             terms.push(Term { path: path.to_owned(), value: value.to_owned(), equal });
@@ -139,7 +141,7 @@ mod tests {
         let key = ("ns".to_owned(), "a".to_owned());
         let object = store.put(&GroupResource::new("", "pods"), &key, Expect::Absent, pod).unwrap();
         assert_eq!(
-            FieldSelector::parse(selector, "", "pods").unwrap().matches(&object),
+            FieldSelector::parse(selector, "", "pods", &[]).unwrap().matches(&object),
             expected,
             "{selector}"
         );
@@ -156,7 +158,7 @@ mod tests {
 
     #[test]
     fn an_unknown_field_names_the_known_ones() {
-        let error = FieldSelector::parse("spec.x=1", "", "secrets").unwrap_err();
+        let error = FieldSelector::parse("spec.x=1", "", "secrets", &[]).unwrap_err();
         assert!(
             error.0.contains(r#""spec.x" is not a known field selector: only "metadata.name""#),
             "{error}"
