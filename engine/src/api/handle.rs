@@ -13,7 +13,7 @@ use super::rbac::Attributes;
 use super::request::RequestInfo;
 use super::user::User;
 use super::{Answer, Api, Call};
-use super::{answer, connect, impersonate, paths, read, review, subresource, write};
+use super::{answer, connect, impersonate, negotiate, paths, read, review, subresource, write};
 use crate::schema::{Registry, Resource};
 use crate::status::Status;
 
@@ -47,6 +47,10 @@ async fn chain(api: &Arc<Api>, peer: Option<&User>, request: Request<Body>) -> R
     }
     let Some(resource) = find(&api.registry(), &info)? else { return Ok(answer::page_not_found()) };
     let route = route(&resource, &info)?;
+    if route == Route::Write {
+        // Before anything is written that could not be told.
+        negotiate::form(&parts.headers)?;
+    }
     let body = match parts.method {
         Method::GET | Method::HEAD => Bytes::new(),
         _ => read_body(body).await?,

@@ -13,15 +13,15 @@ mod metadata;
 mod options;
 mod strategy;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use axum::body::Body;
-use http::{HeaderValue, Response, header};
+use http::StatusCode;
 use serde_json::Value;
 
 use super::admission::{Attributes, Operation};
 use super::user::User;
-use super::{Answer, Api, Call};
+use super::{Answer, Api, Call, answer};
 use crate::managed_fields::ApplyContext;
 use crate::schema::{FieldError, Resource};
 use crate::status::{Cause, Status};
@@ -73,7 +73,7 @@ pub async fn write(api: &Arc<Api>, call: Call) -> Result<Answer, Status> {
         ("deletecollection", "") => write.delete_all(&call, &mut warnings).await,
         (verb, _) => Err(Status::method_not_allowed(&write.resource.group, &call.info.resource_path(), verb)),
     }?;
-    Ok(answer(outcome, &warnings))
+    answer(&call, outcome, warnings)
 }
 
 /// Creates an object on behalf of `user`, as if it had been sent to the server.
@@ -220,23 +220,14 @@ fn invalid(resource: &Resource, object: &Value, faults: Vec<FieldError>) -> Stat
     Status::invalid(&resource.group, &resource.kind, name, &causes)
 }
 
-fn answer(outcome: Outcome, warnings: &[String]) -> Answer {
+fn answer(call: &Call, outcome: Outcome, mut warnings: Vec<String>) -> Result<Answer, Status> {
     let (code, value) = match outcome {
-        Outcome::Created(value) => (201, value),
-        Outcome::Done(value) => (200, value),
+        Outcome::Created(value) => (StatusCode::CREATED, value),
+        Outcome::Done(value) => (StatusCode::OK, value),
     };
-    let mut answer = Response::new(Body::from(value.to_string()));
-    *answer.status_mut() = http::StatusCode::from_u16(code).unwrap_or_default();
-    let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let mut said: Vec<&String> = Vec::new();
-    for warning in warnings {
-        if !said.contains(&warning)
-            && let Ok(value) = HeaderValue::from_str(&format!("299 - {warning:?}"))
-        {
-            headers.append(header::WARNING, value);
-        }
-        said.push(warning);
-    }
-    answer
+    let mut answer = answer::object(call, code, &value)?;
+    let mut said = HashSet::new();
+    warnings.retain(|warning| said.insert(warning.clone()));
+    answer::warn(&mut answer, &warnings);
+    Ok(answer)
 }

@@ -1,7 +1,7 @@
 //! Watches: the history of a collection from a revision on, as it is written, until the time is over.
 
 use std::collections::VecDeque;
-use std::super::Infallible;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 

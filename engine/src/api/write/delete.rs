@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 use super::deletion::{self, Decision, DeleteOptions};
 use super::{Outcome, Write, body, metadata};
 use crate::api::admission::Operation;
-use crate::api::selector::{FieldSelector, LabelSelector, ParseError, Selection};
-use crate::api::{Call, collection, event_versions};
+use crate::api::{Call, collection, event_versions, read};
 use crate::status::Status;
 use crate::store::{Expect, Object};
 
@@ -38,7 +37,7 @@ impl Write<'_> {
     /// `DELETE` of all objects that are selected.
     pub async fn delete_all(&self, call: &Call, warnings: &mut Vec<String>) -> Result<Outcome, Status> {
         let options = delete_options(call)?;
-        let selection = self.selection(call)?;
+        let selection = read::selection(&call.resource, &call.info)?;
         let snapshot = self.api.store.snapshot(&collection(self.resource));
         let mut items = Vec::new();
         for object in snapshot.objects.values().filter(|object| selection.matches(object)) {
@@ -55,15 +54,6 @@ impl Write<'_> {
             "metadata": {"resourceVersion": self.api.store.revision().to_string()},
             "items": items,
         })))
-    }
-
-    fn selection(&self, call: &Call) -> Result<Selection, Status> {
-        let bad = |error: ParseError| Status::bad_request(error.to_string());
-        let (group, plural) = (&self.resource.group, &self.resource.plural);
-        let namespace = (!self.namespace.is_empty()).then(|| self.namespace.to_owned());
-        let labels = LabelSelector::parse(call.info.param("labelSelector")).map_err(bad)?;
-        let fields = FieldSelector::parse(call.info.param("fieldSelector"), group, plural).map_err(bad)?;
-        Ok(Selection { namespace, labels, fields })
     }
 
     async fn delete_one(
