@@ -74,7 +74,7 @@ impl RequestInfo {
             info.subresource = parts.next().unwrap_or_default().to_owned();
         }
         if info.subresource == "proxy" {
-            info.rest = after_proxy(path);
+            info.rest = after(path, rest + if info.namespace.is_empty() { 3 } else { 5 });
         } else if info.name.is_empty() {
             info.verb = match info.verb {
                 "get" if info.flag("watch") => "watch",
@@ -125,9 +125,13 @@ fn verb_of(method: &Method) -> &'static str {
     }
 }
 
-/// The part of a proxy path that belongs to the backend, still encoded.
-fn after_proxy(path: &str) -> String {
-    let rest = path.split_once("/proxy").map_or("", |(_, rest)| rest);
+/// What follows the first `count` segments of a path, still encoded: the part of a proxy path that belongs to the backend.
+fn after(path: &str, count: usize) -> String {
+    let mut rest = path;
+    for _ in 0..count {
+        rest = rest.trim_start_matches('/');
+        rest = rest.find('/').and_then(|end| rest.get(end..)).unwrap_or_default();
+    }
     if rest.is_empty() { "/".to_owned() } else { rest.to_owned() }
 }
 
@@ -140,6 +144,19 @@ pub fn parse_query(raw: &str) -> Vec<(String, String)> {
             (percent_decode(&key.replace('+', " ")), percent_decode(&value.replace('+', " ")))
         })
         .collect()
+}
+
+/// Escapes what may not stand in a query as it is.
+pub fn percent_encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded += &format!("%{byte:02X}");
+        }
+    }
+    encoded
 }
 
 /// Replaces `%XX`; what is not a valid escape stays as it is.
@@ -220,6 +237,11 @@ mod tests {
             "GET",
             "/api/v1/namespaces/a/services/http:web:80/proxy/x/y%20z?q=1",
             "get group= version=v1 ns=a resource=services/proxy name=http:web:80/x/y%20z",
+        );
+        check(
+            "GET",
+            "/api/v1/namespaces/a/services/proxy-b/proxy/proxy/x",
+            "get group= version=v1 ns=a resource=services/proxy name=proxy-b/proxy/x",
         );
         check("GET", "/healthz", "get group= version= ns= resource= name=");
     }

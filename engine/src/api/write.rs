@@ -4,7 +4,7 @@
 //! applied one (`change`). That state is completed, admitted, validated and stored (`commit`); `delete` does the same for
 //! deletions. What may happen to one object is decided on values alone, in `metadata`, `strategy` and `deletion`.
 
-mod body;
+pub(super) mod body;
 mod change;
 mod commit;
 mod delete;
