@@ -1,8 +1,10 @@
 //! The node: a kubelet that runs the pods bound to it as processes in Linux namespaces, an ordinary client of the API.
 
+pub(crate) mod container;
 pub mod image;
 mod options;
 pub(crate) mod pod;
+pub(crate) mod references;
 pub mod rooted;
 pub mod sandbox;
 
