@@ -2,11 +2,13 @@
 
 pub(crate) mod container;
 pub mod image;
+mod log;
 mod options;
 pub(crate) mod pod;
 pub(crate) mod references;
 pub mod rooted;
 pub mod sandbox;
+mod volume;
 
 use std::io;
 use std::path::PathBuf;
