@@ -172,6 +172,7 @@ impl Run {
     /// Compile, assemble, push; a cluster; a component that is applied.
     fn up_to_deploy(&mut self) {
         let platform: Platform = "linux/amd64".parse().unwrap();
+        self.at(1, TierEvent::Started { tier: "build".into() });
         self.stage(Stage::Build, |run| {
             run.at(
                 20,
@@ -187,6 +188,7 @@ impl Run {
                 BuildEvent::Compiled { platform: platform.clone(), package: "kettle".into(), fresh: false },
             );
             run.at(20, BuildEvent::CompileFinished { platform, compiled: 241, duration: seconds(42.0) });
+            run.at(0, TierEvent::Passed { tier: "build".into(), took: seconds(42.0) });
             run.at(310, BuildEvent::Built(Box::new(image())));
         });
         self.stage(Stage::Push, |run| {
@@ -264,7 +266,6 @@ pub(super) fn passing() -> Vec<Record> {
         run.apply();
         run.at(1_200, DeployEvent::Ready { component: "kettle".into(), took: seconds(1.2) });
     });
-    run.tier("build", |run| run.at(0, TierEvent::Passed { tier: "build".into(), took: seconds(42.0) }));
     run.tier("unit", |run| {
         run.found("unit", "kettle", &["heat::tests::water_boils"]);
         run.ended("unit", "kettle heat::tests::water_boils", Outcome::Passed, 0.012, None);
@@ -329,7 +330,6 @@ pub(super) fn failing() -> Vec<Record> {
             },
         },
     );
-    run.tier("build", |run| run.at(0, TierEvent::Passed { tier: "build".into(), took: seconds(42.0) }));
     run.tier("unit", |run| {
         run.found(
             "unit",

@@ -120,3 +120,13 @@ fn durations_and_sizes_are_short() {
     assert_eq!(text::bytes(8_100_300), "8.1 MB");
     assert_eq!(text::tail("a\nb\nc\n", 2), "[1 line before]\nb\nc");
 }
+
+#[test]
+fn the_page_stands_alone_and_shows_output_as_text() {
+    let page = html(&fold(&failing()));
+    assert!(page.contains("it was &lt;warm&gt; &amp; wet"), "output is escaped");
+    assert!(page.contains("asks port 8080"), "the cause is there");
+    for outside in ["http://", "https://", "src=", "url("] {
+        assert!(!page.contains(outside), "the page asks for `{outside}`");
+    }
+}
