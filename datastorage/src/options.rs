@@ -31,8 +31,13 @@ pub struct ServeOptions {
     /// Address of the API, health and metrics.
     #[arg(long, env = "DATASTORAGE_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
-    /// Where events are kept.
-    #[arg(long, env = "DATASTORAGE_DATABASE", default_value = "sqlite:///data/audit.db")]
+    /// Where events are kept: `sqlite:///path/file` or `postgres://user:password@host/database`.
+    #[arg(
+        long,
+        env = "DATASTORAGE_DATABASE",
+        hide_env_values = true,
+        default_value = "sqlite:///data/audit.db"
+    )]
     pub database: String,
     /// What may be asked of the service.
     #[command(flatten)]

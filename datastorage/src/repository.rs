@@ -1,14 +1,18 @@
-//! Where events are kept. One enum stands between the HTTP side and the databases; SQLite is the embedded default.
+//! Where events are kept. One enum stands between the HTTP side and the databases: PostgreSQL for real use, SQLite as the
+//! embedded default. `append` decides what a batch adds, whichever of them it is.
 
 mod append;
 mod error;
+mod postgres;
 mod sqlite;
+mod stored;
 
 use api::audit::{AuditEvent, EventCategory, EventOutcome, VerifyChainResponse};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 pub use self::error::{DatabaseError, OpenError, WriteError};
+use self::postgres::PostgresRepository;
 use self::sqlite::SqliteRepository;
 use crate::chain;
 
@@ -17,6 +21,8 @@ use crate::chain;
 pub enum Repository {
     /// A file on a volume, one writer.
     Sqlite(SqliteRepository),
+    /// A PostgreSQL database, shared by any number of processes.
+    Postgres(PostgresRepository),
 }
 
 /// An event's place in the answer to a write.
@@ -65,9 +71,11 @@ impl Repository {
     pub async fn open(url: &str) -> Result<Self, OpenError> {
         match url.split_once(':').map(|(scheme, _)| scheme) {
             Some("sqlite") => SqliteRepository::open(url).await.map(Self::Sqlite),
+            Some("postgres" | "postgresql") => PostgresRepository::open(url).await.map(Self::Postgres),
             _ => Err(OpenError::Url {
-                url: url.to_owned(),
-                reason: "only `sqlite://` databases can be opened".to_owned(),
+                // Whatever it is, it may hold a password.
+                url: url.split_once("://").map_or("…", |(scheme, _)| scheme).to_owned(),
+                reason: "only `sqlite://` and `postgres://` databases can be opened".to_owned(),
             }),
         }
     }
@@ -76,6 +84,7 @@ impl Repository {
     pub async fn write(&self, events: Vec<AuditEvent>) -> Result<Vec<Written>, WriteError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.write(events).await,
+            Self::Postgres(postgres) => postgres.write(events).await,
         }
     }
 
@@ -83,6 +92,7 @@ impl Repository {
     pub async fn query(&self, filter: &Filter) -> Result<Page, DatabaseError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.query(filter).await,
+            Self::Postgres(postgres) => postgres.query(filter).await,
         }
     }
 
@@ -90,6 +100,7 @@ impl Repository {
     pub async fn verify_chain(&self, correlation_id: &str) -> Result<VerifyChainResponse, DatabaseError> {
         let chain = match self {
             Self::Sqlite(sqlite) => sqlite.chain(correlation_id).await?,
+            Self::Postgres(postgres) => postgres.chain(correlation_id).await?,
         };
         let tampered_events = chain::tampered(&chain);
         let message = match (chain.len(), tampered_events.len()) {
@@ -111,6 +122,7 @@ impl Repository {
     pub async fn ping(&self) -> Result<(), DatabaseError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.ping().await,
+            Self::Postgres(postgres) => postgres.ping().await,
         }
     }
 
@@ -118,6 +130,7 @@ impl Repository {
     pub async fn close(&self) {
         match self {
             Self::Sqlite(sqlite) => sqlite.close().await,
+            Self::Postgres(postgres) => postgres.close().await,
         }
     }
 }

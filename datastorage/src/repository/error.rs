@@ -37,6 +37,26 @@ pub enum OpenError {
         #[source]
         source: DatabaseError,
     },
+    /// The database server does not answer, or refuses.
+    #[error("cannot {attempt} the audit database {server}")]
+    Server {
+        /// `connect to` or `prepare`.
+        attempt: &'static str,
+        /// `user@host:port/database`.
+        server: String,
+        /// What the database says.
+        #[source]
+        source: DatabaseError,
+    },
+    /// The schema in the database cannot be brought to this version's.
+    #[error("cannot migrate the audit database {server}")]
+    MigrateServer {
+        /// `user@host:port/database`.
+        server: String,
+        /// What the migration says.
+        #[source]
+        source: sqlx::migrate::MigrateError,
+    },
     /// The schema in the file cannot be brought to this version's.
     #[error("cannot migrate the audit database `{}`", file.display())]
     Migrate {
@@ -64,17 +84,27 @@ impl OpenError {
     /// What to change so that it works.
     pub fn hint(&self) -> String {
         match self {
-            Self::Url { .. } => "pass `--database sqlite:///data/audit.db` or set DATASTORAGE_DATABASE".to_owned(),
+            Self::Url { .. } => {
+                "pass `--database sqlite:///data/audit.db` or `postgres://user@host/database`, or set \
+                 DATASTORAGE_DATABASE"
+                    .to_owned()
+            }
             Self::Place { source, .. } => place_hint(source),
-            Self::Database { source, .. } => source.hint().to_owned(),
-            Self::Migrate { source: sqlx::migrate::MigrateError::VersionMissing(_), .. } => {
-                "the file was written by a newer version of this service: run that version, or use another file"
-                    .to_owned()
+            Self::Database { source, .. } | Self::Server { source, .. } => source.hint().to_owned(),
+            Self::Migrate { source, .. } | Self::MigrateServer { source, .. } => {
+                migrate_hint(source).to_owned()
             }
-            Self::Migrate { .. } => {
-                "nothing was changed: each migration is one transaction; restore a backup or use another file"
-                    .to_owned()
-            }
+        }
+    }
+}
+
+fn migrate_hint(error: &sqlx::migrate::MigrateError) -> &'static str {
+    match error {
+        sqlx::migrate::MigrateError::VersionMissing(_) => {
+            "a newer version of this service wrote it: run that version, or use another database"
+        }
+        _ => {
+            "nothing was changed: each migration is one transaction; restore a backup or use another database"
         }
     }
 }
@@ -114,9 +144,37 @@ mod code {
     pub(super) const NOT_A_DATABASE: i64 = 26;
 }
 
+/// PostgreSQL's SQLSTATEs that mean something to a person.
+mod state {
+    pub(super) const WRONG_PASSWORD: &str = "28P01";
+    pub(super) const WRONG_USER: &str = "28000";
+    pub(super) const NO_DATABASE: &str = "3D000";
+    pub(super) const NO_RIGHT: &str = "42501";
+    pub(super) const READ_ONLY: &str = "25006";
+    pub(super) const FULL: &str = "53100";
+    pub(super) const TOO_MANY: &str = "53300";
+}
+
 impl DatabaseError {
     /// What to look at.
     pub fn hint(&self) -> &'static str {
+        if let sqlx::Error::Io(_) = &self.0 {
+            return "no database server answers there: start it, or check host and port of `--database`";
+        }
+        match self.sql_state().as_deref() {
+            Some(state::WRONG_PASSWORD | state::WRONG_USER) => {
+                return "the server does not accept user and password: check them in DATASTORAGE_DATABASE";
+            }
+            Some(state::NO_DATABASE) => return "the server has no such database: create it with `createdb`",
+            Some(state::NO_RIGHT) => return "the user lacks a right: make it the owner of the database",
+            Some(state::READ_ONLY) => {
+                return "the server is a read-only standby: point `--database` to the primary";
+            }
+            Some(state::FULL) => return "the server's disk is full: free space or enlarge it",
+            Some(state::TOO_MANY) => return "the server has no connection left: raise max_connections",
+            Some(_) => return "look at the log of the database server",
+            None => {}
+        }
         match self.primary_code() {
             Some(code::BUSY) => "another process holds the database: run one instance per file",
             Some(code::READ_ONLY) => {
@@ -131,6 +189,12 @@ impl DatabaseError {
             _ if matches!(self.0, sqlx::Error::PoolTimedOut) => "the database is busy: try again",
             _ => "look at the log of this service",
         }
+    }
+
+    /// PostgreSQL's five-character SQLSTATE.
+    fn sql_state(&self) -> Option<String> {
+        let code = self.0.as_database_error()?.code()?;
+        (code.len() == 5).then(|| code.into_owned())
     }
 
     /// SQLite's result code without its extension.

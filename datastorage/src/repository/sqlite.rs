@@ -14,7 +14,7 @@ use sqlx::{QueryBuilder, Row, Transaction};
 use uuid::Uuid;
 
 use super::append::{self, Present};
-use super::{DatabaseError, Filter, Page, WriteError, Written};
+use super::{DatabaseError, Filter, Page, WriteError, Written, stored};
 use crate::chain::ChainedEvent;
 
 /// Rows in one INSERT: 22 values each, below SQLite's limit of 32766 values in a statement.
@@ -66,7 +66,7 @@ impl SqliteRepository {
         page.push(" OFFSET ").push_bind(i64::try_from(filter.offset).unwrap_or(i64::MAX));
         let rows = page.build().fetch_all(&mut *snapshot).await?;
         snapshot.rollback().await?;
-        let events = rows.iter().map(row::event).collect::<Result<_, _>>()?;
+        let events = rows.iter().map(stored::event).collect::<Result<_, _>>()?;
         Ok(Page { events, total: u64::try_from(total).unwrap_or_default() })
     }
 
@@ -75,7 +75,7 @@ impl SqliteRepository {
         select.push(" WHERE correlation_id = ").push_bind(correlation_id.to_owned());
         select.push(" ORDER BY sequence");
         let rows = select.build().fetch_all(&self.readers).await?;
-        Ok(rows.iter().map(row::chained).collect::<Result<_, _>>()?)
+        Ok(rows.iter().map(stored::chained).collect::<Result<_, _>>()?)
     }
 
     pub(super) async fn ping(&self) -> Result<(), DatabaseError> {
@@ -113,7 +113,7 @@ async fn present(
         let mut select = QueryBuilder::<Sqlite>::new(row::SELECT);
         push_ids(&mut select, ids);
         for row in select.build().fetch_all(&mut **transaction).await? {
-            let event = row::event(&row)?;
+            let event = stored::event(&row)?;
             present.events.insert(event.event_id, event);
         }
     }
@@ -132,7 +132,7 @@ async fn stored_ids(
         let mut select = QueryBuilder::<Sqlite>::new("SELECT event_id FROM audit_events");
         push_ids(&mut select, ids);
         for row in select.build().fetch_all(&mut **transaction).await? {
-            stored.insert(row::uuid(&row, "event_id")?);
+            stored.insert(stored::uuid(&row, "event_id")?);
         }
     }
     Ok(stored)
