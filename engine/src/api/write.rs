@@ -7,10 +7,13 @@
 pub(super) mod body;
 mod change;
 mod commit;
+mod definitions;
 mod delete;
 mod deletion;
 mod metadata;
 mod options;
+mod pods;
+mod scale;
 mod strategy;
 
 use std::collections::HashSet;
@@ -69,6 +72,9 @@ pub async fn write(api: &Arc<Api>, call: Call) -> Result<Answer, Status> {
         ("create", "") => write.create(&call, &mut warnings).await,
         ("update", "" | "status" | "finalize") => write.replace(&call, &mut warnings).await,
         ("patch", "" | "status") => write.patch(&call, &mut warnings).await,
+        ("update" | "patch", "scale") => write.scale(&call, &mut warnings).await,
+        ("create", "binding") => write.bind(&call, &mut warnings).await,
+        ("create", "eviction") => write.evict(&call, &mut warnings).await,
         ("delete", "") => write.delete(&call, &mut warnings).await,
         ("deletecollection", "") => write.delete_all(&call, &mut warnings).await,
         (verb, _) => Err(Status::method_not_allowed(&write.resource.group, &call.info.resource_path(), verb)),

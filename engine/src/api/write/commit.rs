@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Write, deletion, invalid, metadata, strategy};
+use super::{Write, definitions, deletion, invalid, metadata, strategy};
 use crate::api::admission::Operation;
 use crate::api::{collection, event_versions};
 use crate::managed_fields::track_update;
@@ -52,7 +52,7 @@ pub async fn create(
 
     let generated = metadata::begin(&mut object, &metadata::now());
     strategy::prepare_create(resource, &mut object);
-    let mut faults: Vec<FieldError> = metadata::check_name(resource, &object).into_iter().collect();
+    let mut faults = strategy::check_create(resource, &object);
     faults.extend(resource.schema.validate(&object, None));
     if !faults.is_empty() {
         return Err(invalid(resource, &object, faults));
@@ -64,15 +64,14 @@ pub async fn create(
     let (group, plural) = (&resource.group, &resource.plural);
     for _ in 0..NAMES {
         let name = metadata::text(&object, "name").to_owned();
-        let (collection, key) = (collection(resource), write.key(&name));
         let stored = if write.options.dry_run {
-            api.store.get(&collection, &key).map_or(Ok(None), |_| Err(Refused::Exists))
+            let found = api.store.get(&collection(resource), &write.key(&name));
+            found.map_or_else(|| Ok(object.clone()), |_| Err(Refused::Exists))
         } else {
-            let value = event_versions::stored(resource, object.clone());
-            api.store.put(&collection, &key, Expect::Absent, value).map(Some)
+            write.store(&name, Expect::Absent, None, object.clone())
         };
         match stored {
-            Ok(stored) => return Ok(as_stored(object, stored.as_deref())),
+            Ok(stored) => return Ok(stored),
             Err(_) if generated => metadata::generate_name(&mut object),
             Err(_) => return Err(Status::already_exists(group, plural, &name)),
         }
@@ -83,14 +82,6 @@ pub async fn create(
         "{what} {name:?} already exists, the server was not able to generate a unique name for the object"
     );
     Err(Status::new(409, "AlreadyExists", message))
-}
-
-/// An object with the revision it was stored at.
-fn as_stored(mut object: Value, stored: Option<&Object>) -> Value {
-    if let Some(stored) = stored {
-        metadata::set(&mut object, "resourceVersion", json!(stored.revision.to_string()));
-    }
-    object
 }
 
 /// Stores the state that `next` makes of the present one; made again when another write came between.
@@ -149,15 +140,52 @@ async fn replace(
     if write.options.dry_run {
         return Ok(Some(new));
     }
-    let (collection, key) = (collection(resource), write.key(name));
     let expect = Expect::Revision(found.revision);
-    let value = event_versions::stored(resource, new.clone());
     let stored = if deletion::is_finished(resource, &new) {
-        api.store.remove(&collection, &key, expect, value)
+        write.remove(name, expect, new)
     } else {
-        api.store.put(&collection, &key, expect, value)
+        write.store(name, expect, Some(&old), new)
     };
-    Ok(stored.ok().map(|stored| as_stored(new, Some(&stored))))
+    Ok(stored.ok())
+}
+
+impl Write<'_> {
+    /// Writes an object that is `old` so far, and gives it as it is then.
+    pub fn store(
+        &self,
+        name: &str,
+        expect: Expect,
+        old: Option<&Value>,
+        mut object: Value,
+    ) -> Result<Value, Refused> {
+        let (collection, key) = (collection(self.resource), self.key(name));
+        let value = event_versions::stored(self.resource, object.clone());
+        let stored = self.api.store.put(&collection, &key, expect, value)?;
+        let generation = |object: &Value| object["metadata"]["generation"].clone();
+        if self.defines_resources() && old.map(generation) != Some(generation(&object)) {
+            definitions::follow(self.api, name);
+            if let Some(now) = self.api.store.get(&collection, &key) {
+                return Ok(now.value());
+            }
+        }
+        metadata::set(&mut object, "resourceVersion", json!(stored.revision.to_string()));
+        Ok(object)
+    }
+
+    /// Removes an object whose last state this is.
+    pub fn remove(&self, name: &str, expect: Expect, mut last: Value) -> Result<Value, Refused> {
+        let value = event_versions::stored(self.resource, last.clone());
+        let removed = self.api.store.remove(&collection(self.resource), &self.key(name), expect, value)?;
+        if self.defines_resources() {
+            definitions::follow(self.api, name);
+        }
+        metadata::set(&mut last, "resourceVersion", json!(removed.revision.to_string()));
+        Ok(last)
+    }
+
+    fn defines_resources(&self) -> bool {
+        strategy::id(self.resource) == ("apiextensions.k8s.io", "customresourcedefinitions")
+    }
 }
 
 /// Faults of a custom resource that its former state did not have: a stricter schema does not block other changes.

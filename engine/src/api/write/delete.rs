@@ -16,7 +16,7 @@ use crate::store::{Expect, Object};
 const ATTEMPTS: usize = 5;
 
 /// What a deletion left.
-enum Left {
+pub enum Left {
     /// The object, marked.
     Object(Value),
     /// Nothing; this was its last state.
@@ -56,7 +56,8 @@ impl Write<'_> {
         })))
     }
 
-    async fn delete_one(
+    /// Deletes the object `name`.
+    pub async fn delete_one(
         &self,
         name: &str,
         options: &DeleteOptions,
@@ -91,23 +92,13 @@ impl Write<'_> {
         old: Value,
         decision: Decision,
     ) -> Option<Left> {
-        let (collection, key) = (collection(self.resource), self.key(name));
         let expect = Expect::Revision(found.revision);
         match decision {
             Decision::Nothing => Some(Left::Object(old)),
             Decision::Remove if options.dry_run => Some(Left::Nothing(old)),
             Decision::Mark(next) if options.dry_run => Some(Left::Object(next)),
-            Decision::Remove => {
-                let last = event_versions::stored(self.resource, old.clone());
-                self.api.store.remove(&collection, &key, expect, last).ok()?;
-                Some(Left::Nothing(old))
-            }
-            Decision::Mark(mut next) => {
-                let value = event_versions::stored(self.resource, next.clone());
-                let stored = self.api.store.put(&collection, &key, expect, value).ok()?;
-                metadata::set(&mut next, "resourceVersion", json!(stored.revision.to_string()));
-                Some(Left::Object(next))
-            }
+            Decision::Remove => self.remove(name, expect, old).ok().map(Left::Nothing),
+            Decision::Mark(next) => self.store(name, expect, Some(&old), next).ok().map(Left::Object),
         }
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! Everything here decides on values alone. The general rules are in this file; its children know one kind each.
 
+pub mod definitions;
 mod immutable;
 mod jobs;
 mod pods;
 mod secrets;
-mod services;
 
 use serde_json::{Map, Value, json};
 
@@ -56,6 +56,7 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
         ("", "pods") => pods::begin(object),
         ("", "namespaces") => object["spec"] = json!({"finalizers": ["kubernetes"]}),
         ("batch", "jobs") => jobs::generate_selector(object),
+        ("apiextensions.k8s.io", "customresourcedefinitions") => definitions::remember_version(object),
         _ => {}
     }
     complete(resource, object);
@@ -66,6 +67,7 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
 pub fn prepare_update(resource: &Resource, subresource: &str, old: &Value, new: &mut Value) {
     match subresource {
         "status" => keep_all_but_status(resource, old, new),
+        "binding" => {}
         "finalize" => {
             let spec = new.get_mut("spec").map(Value::take).unwrap_or_default();
             *new = with_managers_of(new, old);
@@ -77,7 +79,7 @@ pub fn prepare_update(resource: &Resource, subresource: &str, old: &Value, new: 
             }
             match id(resource) {
                 ("", "namespaces") => keep(old, new, "spec"),
-                ("", "services") => services::keep_allocated(old, new),
+                ("apiextensions.k8s.io", "customresourcedefinitions") => definitions::remember_version(new),
                 _ => {}
             }
         }
@@ -121,13 +123,27 @@ fn keep(old: &Value, new: &mut Value, field: &str) {
     };
 }
 
+/// What is wrong with a new object, beyond what its schema says.
+pub fn check_create(resource: &Resource, object: &Value) -> Vec<FieldError> {
+    let mut faults: Vec<FieldError> = metadata::check_name(resource, object).into_iter().collect();
+    if id(resource) == ("apiextensions.k8s.io", "customresourcedefinitions") {
+        definitions::check(object, &mut faults);
+    }
+    faults
+}
+
 /// What the writer of `new` may not have changed.
 pub fn check_update(resource: &Resource, subresource: &str, old: &Value, new: &Value) -> Vec<FieldError> {
     let mut faults = metadata::check_update(old, new);
     if subresource.is_empty() {
         immutable::check(resource, old, new, &mut faults);
-        if id(resource) == ("", "pods") {
-            pods::check_update(old, new, &mut faults);
+        match id(resource) {
+            ("", "pods") => pods::check_update(old, new, &mut faults),
+            ("apiextensions.k8s.io", "customresourcedefinitions") => {
+                definitions::check(new, &mut faults);
+                definitions::check_update(old, new, &mut faults);
+            }
+            _ => {}
         }
     }
     faults

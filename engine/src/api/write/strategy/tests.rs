@@ -176,19 +176,6 @@ fn what_is_written_once_stays() {
 }
 
 #[test]
-fn services_keep_what_was_allocated() {
-    let services = builtin("", "services");
-    let mut old = json!({"metadata": {"name": "a"}, "spec": {"type": "NodePort", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"],
-        "ports": [{"port": 80, "nodePort": 30080}]}});
-    complete(&services, &mut old);
-    let mut new = json!({"metadata": {"name": "a"}, "spec": {"type": "NodePort", "ports": [{"port": 80, "name": "http"}]}});
-    complete(&services, &mut new);
-    prepare_update(&services, "", &old, &mut new);
-    assert_eq!(new["spec"]["clusterIPs"], json!(["10.0.0.1"]));
-    assert_eq!(new["spec"]["ports"][0]["nodePort"], 30080);
-}
-
-#[test]
 fn string_data_becomes_data_and_jobs_select_by_uid() {
     let mut secret = json!({"metadata": {"name": "a"}, "data": {"a": "eA=="}, "stringData": {"b": "hi"}});
     complete(&builtin("", "secrets"), &mut secret);
