@@ -80,6 +80,14 @@ impl Repository {
         }
     }
 
+    /// Which database it is, for logs: without a password.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.place(),
+            Self::Postgres(postgres) => postgres.place(),
+        }
+    }
+
     /// Stores all of `events` or none, durably. Ids come back in the order of `events`.
     pub async fn write(&self, events: Vec<AuditEvent>) -> Result<Vec<Written>, WriteError> {
         match self {

@@ -87,7 +87,7 @@ pub async fn run(options: ServeOptions) -> Result<(), RunError> {
     let service = Arc::new(Service::new(repository, options.limits));
     info!(
         %address,
-        database = options.database,
+        database = service.repository.place(),
         version = env!("CARGO_PKG_VERSION"),
         openapi_digest = service.openapi.digest,
         "serving"

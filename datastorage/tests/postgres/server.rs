@@ -44,3 +44,11 @@ async fn what_is_wrong_with_a_server_is_said_without_its_password() {
     let error = Repository::open("mysql://audit:secret@localhost/x").await.unwrap_err();
     assert!(matches!(error, OpenError::Url { .. }) && !error.to_string().contains("secret"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_place_in_the_log_has_no_password() {
+    let database = Database::new().await;
+    let repository = Repository::open(&database.url.replace("audit@", "audit:secret@")).await.unwrap();
+    let place = repository.place();
+    assert!(place.starts_with("PostgreSQL audit@localhost:5432/test_"), "{place}");
+}

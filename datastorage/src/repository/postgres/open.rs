@@ -44,6 +44,11 @@ impl PostgresRepository {
         Ok(repository)
     }
 
+    /// `PostgreSQL user@host:port/database`.
+    pub(in crate::repository) fn place(&self) -> String {
+        format!("PostgreSQL {}", server(&self.pool.connect_options()))
+    }
+
     /// Makes the partitions of this month and the next ones; cheap when they are there.
     pub(in crate::repository) async fn make_partitions_ahead(
         &self,

@@ -21,6 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
 
 impl SqliteRepository {
+    /// `SQLite <file>`.
+    pub(in crate::repository) fn place(&self) -> String {
+        format!("SQLite {}", self.writer.connect_options().get_filename().display())
+    }
+
     pub(in crate::repository) async fn open(url: &str) -> Result<Self, OpenError> {
         let (options, file) = options(url)?;
         check_place(&file).map_err(|source| OpenError::Place { file: file.clone(), source })?;
