@@ -5,9 +5,10 @@ use std::path::Path;
 use images::Recipes;
 use images::recipe::{self, RecipeError};
 use kind::ClusterSpec;
-use manifests::{Components, LoadError};
+use manifests::{Components, LoadError, Mistake};
 
-use crate::spec::{self, Spec, SpecError};
+use crate::requirements::Requirements;
+use crate::spec::{self, Spec, SpecError, Work};
 
 /// A pipeline and what it refers to. What it has no use for is not read.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Declaration {
     pub cluster: Option<ClusterSpec>,
     /// The components.
     pub components: Option<Components>,
+    /// The requirements.
+    pub requirements: Option<Requirements>,
 }
 
 /// A declaration could not be read.
@@ -37,6 +40,9 @@ pub enum DeclarationError {
     /// The components.
     #[error(transparent)]
     Components(#[from] LoadError),
+    /// The requirements.
+    #[error(transparent)]
+    Requirements(Box<Mistake>),
 }
 
 impl DeclarationError {
@@ -45,7 +51,9 @@ impl DeclarationError {
         match self {
             DeclarationError::Pipeline(error) => error.hint(),
             DeclarationError::Recipes(error) => error.hint(),
-            DeclarationError::Cluster(_) | DeclarationError::Components(_) => None,
+            DeclarationError::Cluster(_)
+            | DeclarationError::Components(_)
+            | DeclarationError::Requirements(_) => None,
         }
     }
 }
@@ -57,7 +65,12 @@ pub fn load(root: &Path, name: &str) -> Result<Declaration, DeclarationError> {
     let cluster =
         spec.cluster.as_ref().map(|cluster| load_cluster(root, &cluster.declaration)).transpose()?;
     let components = spec.deploy.is_some().then(|| Components::load(root)).transpose()?;
-    Ok(Declaration { spec, recipes, cluster, components })
+    let wants_requirements = spec.tiers.iter().any(|tier| tier.work == Work::Requirements);
+    let requirements = wants_requirements
+        .then(|| Requirements::load(root))
+        .transpose()
+        .map_err(|mistake| DeclarationError::Requirements(Box::new(mistake)))?;
+    Ok(Declaration { spec, recipes, cluster, components, requirements })
 }
 
 /// Mistakes name the file as it is called in the workspace; commands of other tools get its full path.

@@ -1,9 +1,187 @@
 //! From declaration to verdict: pipelines, plan, tiers, gates, events and reports.
+//!
+//! [`run`] is the story. Each stage leaves its files in the run's folder, so that it can be looked at with other people's tools, and so
+//! that another run can begin after it.
 
 pub mod declaration;
-pub mod event;
 pub mod facts;
 pub mod plan;
-pub mod report;
-pub mod requirements;
 pub mod spec;
+
+pub mod compile;
+pub mod evidence;
+pub mod registry;
+pub mod requirements;
+pub mod site;
+pub mod tiers;
+
+pub mod event;
+pub mod exit;
+pub mod interrupt;
+pub mod process;
+pub mod run;
+
+use std::time::Duration;
+
+use images::BuiltImage;
+use tokio::time::{Instant, sleep_until};
+
+use event::{Event, EventSink, PlannedTier, RunEvent, Stage, StageEvent, Verdict};
+use exit::{Failure, Reason};
+use interrupt::Interrupt;
+use plan::Plan;
+use run::Run;
+use site::Site;
+use tiers::{Ladder, stage};
+
+/// Goes through a plan: build → the tiers that need no cluster → push ∥ cluster up → deploy → the tiers on the cluster → down.
+///
+/// To be awaited on the main thread: what it starts ends when that thread ends.
+pub async fn run(
+    plan: &Plan,
+    run: &Run,
+    events: &EventSink,
+    interrupt: &mut Interrupt,
+) -> Result<(), Reason> {
+    let mut ladder = Ladder::new(plan, run, events);
+    let too_late = Instant::now() + plan.deadline;
+    let ended = match announce(plan, run, events) {
+        Err(failure) => {
+            events.emit(Event::Run(RunEvent::Warning { message: failure.problem.message, hint: None }));
+            Err(failure.reason)
+        }
+        Ok(()) => tokio::select! {
+            () = go(plan, run, events, &mut ladder) => ladder.failure().map_or(Ok(()), Err),
+            () = interrupt.comes() => {
+                ladder.abandon("the run was interrupted");
+                Err(Reason::Interrupted)
+            }
+            () = sleep_until(too_late) => {
+                let what = ladder.under_way().map(|tier| format!(" in `{tier}`")).unwrap_or_default();
+                let message = format!("the pipeline's {} s were over{what}", plan.deadline.as_secs());
+                events.emit(Event::Run(RunEvent::Warning { message, hint: None }));
+                ladder.abandon("the pipeline's time was over");
+                Err(Reason::Gate)
+            }
+        },
+    };
+    let verdict = match ended {
+        Ok(()) => Verdict::Passed,
+        Err(Reason::Interrupted) => Verdict::Interrupted,
+        Err(_) => Verdict::Failed,
+    };
+    // Somebody who asks a second time does not want to wait.
+    tokio::select! {
+        () = leave(plan, events) => {}
+        () = interrupt.comes() => {}
+    }
+    events.emit(Event::Run(RunEvent::Finished { verdict }));
+    ended
+}
+
+/// Says what will be done, and keeps it.
+fn announce(plan: &Plan, run: &Run, events: &EventSink) -> Result<(), Failure> {
+    run.write_json("plan.json", plan)?;
+    events.emit(Event::Run(RunEvent::Planned {
+        stages: plan.stages.clone(),
+        tiers: plan.tiers.iter().map(announced).collect(),
+        left_out: plan.left_out.clone(),
+    }));
+    if let Some(cluster) = &plan.cluster {
+        let (provider, reason) = (cluster.provider.to_string(), cluster.reason.clone());
+        events.emit(Event::Run(RunEvent::ClusterChosen { provider, reason }));
+    }
+    Ok(())
+}
+
+fn announced(tier: &plan::PlannedTier) -> PlannedTier {
+    PlannedTier {
+        name: tier.name.clone(),
+        title: tier.title.clone(),
+        needs: tier.needs.clone(),
+        tests: tier.work.has_tests(),
+    }
+}
+
+async fn go<'a>(plan: &'a Plan, run: &'a Run, events: &'a EventSink, ladder: &mut Ladder<'a>) {
+    let (before, on_cluster) = plan.around_cluster();
+    ladder.climb(before, None).await;
+    let Some(cluster) = plan.cluster.as_ref().filter(|_| ladder.reaches(on_cluster)) else {
+        ladder.climb(on_cluster, None).await;
+        return;
+    };
+    let site = match stand_up(plan, cluster, run, events, ladder.images()).await {
+        Ok(site) => site,
+        Err(failure) => {
+            ladder.failed(failure.reason);
+            ladder.climb(on_cluster, None).await;
+            evidence::cluster_log(cluster, run, events).await;
+            return;
+        }
+    };
+    match deploy(plan, &site, run, events).await {
+        Ok(()) => ladder.climb(on_cluster, Some(&site)).await,
+        Err(failure) => {
+            ladder.failed(failure.reason);
+            ladder.climb(on_cluster, None).await;
+        }
+    }
+    if ladder.failure().is_some() {
+        evidence::collect(&site, cluster, run, events).await;
+    }
+    if !site::stays(cluster) {
+        let down = stage(events, Stage::Down, site::take_down(cluster, events)).await;
+        down.unwrap_or_else(|failure| ladder.failed(failure.reason));
+    }
+    site.close().await;
+}
+
+/// A cluster that can pull the images: they are pushed while it comes up.
+async fn stand_up(
+    plan: &Plan,
+    cluster: &plan::Cluster,
+    run: &Run,
+    events: &EventSink,
+    built: &[BuiltImage],
+) -> Result<Site, Failure> {
+    if plan.from == Some(Stage::Deploy) {
+        let reason = format!("--from deploy: the cluster `{}` that an earlier run left up", cluster.name);
+        events.emit(Event::Stage(StageEvent::Reused { stage: Stage::Cluster, reason }));
+        return stage(events, Stage::Cluster, site::continue_with(plan, cluster, run, events)).await;
+    }
+    let prepare = async {
+        let images = match plan.images {
+            Some(_) => built.to_vec(),
+            None => site::images_before(run)?,
+        };
+        Ok((images, site::open_registry(plan, cluster).await?))
+    };
+    let (images, registry) = prepare.await.inspect_err(|failure: &Failure| {
+        let (stage, took, problem) = (Stage::Push, Duration::ZERO, failure.problem.clone());
+        events.emit(Event::Stage(StageEvent::Failed { stage, took, problem }));
+    })?;
+    let push = site::push_images(plan, &images, registry.as_ref(), run, events);
+    let up = site::bring_up(cluster, registry.as_ref(), &images, run, events);
+    let (references, (up, client)) =
+        tokio::try_join!(stage(events, Stage::Push, push), stage(events, Stage::Cluster, up))?;
+    Ok(Site::new(up, client, references, registry))
+}
+
+/// Every component with the final images, applied once, and ready.
+async fn deploy(plan: &Plan, site: &Site, run: &Run, events: &EventSink) -> Result<(), Failure> {
+    let Some(deploy) = &plan.deploy else { return Ok(()) };
+    let work = async {
+        let rendered = site::render(deploy, &site.references, run)?;
+        site::deploy(&site.client, &rendered, run, events).await
+    };
+    stage(events, Stage::Deploy, work).await
+}
+
+/// Leaves nothing behind that was not asked for, however the run ended.
+async fn leave(plan: &Plan, events: &EventSink) {
+    let Some(cluster) = plan.cluster.as_ref().filter(|cluster| !site::stays(cluster)) else { return };
+    if let Err(failure) = site::take_down(cluster, events).await {
+        let (message, hint) = (failure.problem.message, failure.problem.hint);
+        events.emit(Event::Run(RunEvent::Warning { message, hint }));
+    }
+}

@@ -18,6 +18,7 @@ use serde::{Serialize, Serializer};
 use crate::declaration::Declaration;
 use crate::event::{LeftOut, Stage};
 use crate::facts::{Commit, Facts};
+use crate::requirements::Requirements;
 use crate::spec::{self, Selector, Tier, Work};
 
 /// The registry's name in image references. Nodes are told where it really is.
@@ -42,6 +43,8 @@ pub struct Request {
     pub keep: bool,
     /// Another provider than the declared one.
     pub provider: Option<Provider>,
+    /// Somebody's registry, as in `registry.example.com/team`, instead of one of our own.
+    pub registry: Option<String>,
 }
 
 /// What will be done.
@@ -69,6 +72,10 @@ pub struct Plan {
     pub code: Code,
     /// The images.
     pub images: Option<BuildPlan>,
+    /// The OCI layout the images are in.
+    pub layout: PathBuf,
+    /// Where the images go.
+    pub registry: Registry,
     /// The cluster.
     pub cluster: Option<Cluster>,
     /// What is deployed there.
@@ -77,6 +84,9 @@ pub struct Plan {
     pub tiers: Vec<PlannedTier>,
     /// What the declaration has and this run does not, by request.
     pub left_out: Vec<LeftOut>,
+    /// What the tests have to show.
+    #[serde(skip)]
+    pub requirements: Option<Requirements>,
 }
 
 /// How tests are compiled: everything in one run of cargo.
@@ -117,8 +127,16 @@ pub struct Cluster {
     /// The declaration.
     #[serde(skip)]
     pub spec: ClusterSpec,
-    /// Where the registry its nodes pull from keeps images.
-    pub registry: PathBuf,
+}
+
+/// Where images are pushed to, and nodes pull from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Registry {
+    /// One of our own on this machine, which keeps images in this directory.
+    Own(PathBuf),
+    /// Somebody's, as in `registry.example.com/team`.
+    Other(String),
 }
 
 /// What is deployed.
@@ -211,6 +229,12 @@ pub enum PlanError {
         /// The pipeline.
         pipeline: String,
     },
+    /// The nodes of a cluster that is not ours cannot pull from this machine.
+    #[error("use the {provider}: its nodes cannot pull from the registry on this machine")]
+    NoRegistry {
+        /// The cluster.
+        provider: String,
+    },
     /// The images.
     #[error(transparent)]
     Images(#[from] images::plan::PlanError),
@@ -228,6 +252,9 @@ impl PlanError {
             | PlanError::UnknownImage { hint, .. } => hint.clone(),
             PlanError::NoSuchStage { pipeline, .. } => {
                 Some(format!("see its stages: cargo xtask plan {pipeline}"))
+            }
+            PlanError::NoRegistry { .. } => {
+                Some("name one that they can pull from: `--registry registry.example.com/team`".to_owned())
             }
             PlanError::Images(error) => error.hint(),
             PlanError::Cluster(unavailable) => Some(unavailable.hint.clone()),
@@ -267,7 +294,12 @@ pub fn plan(declaration: &Declaration, facts: &Facts, request: &Request) -> Resu
             triple: images::platform::host_triple(),
             tests: choose::compiled_together(&tiers),
         },
+        layout: request.home.join("cache/layout"),
         images,
+        registry: match &request.registry {
+            Some(other) => Registry::Other(other.clone()),
+            None => Registry::Own(request.home.join("registry")),
+        },
         cluster: match (&spec.cluster, &declaration.cluster) {
             (Some(section), Some(declared)) if stages.contains(&Stage::Deploy) => {
                 Some(cluster(section, declared, facts, request)?)
@@ -282,6 +314,7 @@ pub fn plan(declaration: &Declaration, facts: &Facts, request: &Request) -> Resu
         stages,
         tiers,
         left_out: choice.left_out,
+        requirements: declaration.requirements.clone(),
     })
 }
 
@@ -324,6 +357,9 @@ fn cluster(
 ) -> Result<Cluster, PlanError> {
     let requested = request.provider.as_ref().unwrap_or(&section.provider);
     let choice = kind::choose(requested, &facts.cluster).map_err(PlanError::Cluster)?;
+    if matches!(choice.provider, Chosen::Existing { .. }) && request.registry.is_none() {
+        return Err(PlanError::NoRegistry { provider: choice.provider.to_string() });
+    }
     let ignored = match &choice.provider {
         Chosen::Embedded => declared.ignored_by_embedded(),
         Chosen::Kind(_) | Chosen::Existing { .. } => Vec::new(),
@@ -333,7 +369,6 @@ fn cluster(
     Ok(Cluster {
         directory: cluster_directory(&request.home, &name),
         store: request.home.join("store"),
-        registry: request.home.join("registry"),
         engine: request.engine.clone(),
         lifetime: if leaves_up(request) { Lifetime::Detached } else { Lifetime::Tied },
         deadline: section.deadline,
@@ -343,6 +378,14 @@ fn cluster(
         spec: ClusterSpec { name: name.clone(), ..declared.clone() },
         name,
     })
+}
+
+impl Plan {
+    /// The tiers that need no cluster and come first, and the others.
+    pub fn around_cluster(&self) -> (&[PlannedTier], &[PlannedTier]) {
+        let first = self.tiers.iter().position(|tier| tier.cluster).unwrap_or(self.tiers.len());
+        self.tiers.split_at(first)
+    }
 }
 
 /// Where the cluster of that name is kept.

@@ -100,6 +100,8 @@ pub enum PushEvent {
         digest: Digest,
         /// The registry had it next door.
         mounted: bool,
+        /// Bytes that were sent for it.
+        bytes: u64,
     },
     /// An image is there, under all its tags.
     Pushed {

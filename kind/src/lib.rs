@@ -10,7 +10,7 @@ pub mod choose;
 pub mod event;
 pub mod facts;
 mod mistake;
-mod process;
+pub mod process;
 pub mod provider;
 pub mod spec;
 pub mod state;

@@ -21,18 +21,18 @@ pub struct Process {
 
 impl Process {
     /// The process that has this id now.
-    pub(crate) fn current(pid: u32) -> Option<Process> {
+    pub fn current(pid: u32) -> Option<Process> {
         stat(pid).map(|(_, start_time)| Process { pid, start_time })
     }
 
     /// Whether it still runs. A zombie has ended.
-    pub(crate) fn is_alive(&self) -> bool {
+    pub fn is_alive(&self) -> bool {
         stat(self.pid)
             .is_some_and(|(state, start_time)| start_time == self.start_time && !matches!(state, 'Z' | 'X'))
     }
 
     /// Asks it to end, insists after `patience`, and returns when it is gone.
-    pub(crate) async fn stop(&self, patience: Duration) {
+    pub async fn stop(&self, patience: Duration) {
         for signal in [Signal::SIGTERM, Signal::SIGKILL] {
             self.send(signal);
             if self.ends_within(patience).await {
@@ -42,7 +42,7 @@ impl Process {
     }
 
     /// Ends it without asking.
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         self.send(Signal::SIGKILL);
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Cluster, Deploy, Plan, PlannedTier};
+use super::{Cluster, Deploy, Plan, PlannedTier, Registry};
 use crate::spec::{Selector, Work};
 
 impl fmt::Display for Plan {
@@ -19,10 +19,13 @@ impl fmt::Display for Plan {
             from: _,
             code: _,
             images,
+            layout: _,
+            registry,
             cluster,
             deploy,
             tiers,
             left_out,
+            requirements: _,
         } = self;
         writeln!(out, "pipeline {pipeline}: {description}")?;
         let commit =
@@ -39,6 +42,9 @@ impl fmt::Display for Plan {
             for compilation in &images.compilations {
                 writeln!(out, "  {}: {}", compilation.toolchain.triple, compilation.toolchain.why)?;
             }
+        }
+        if let Registry::Other(registry) = registry {
+            writeln!(out, "registry {registry}")?;
         }
         if let Some(cluster) = cluster {
             show_cluster(out, cluster)?;

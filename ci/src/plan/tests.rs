@@ -84,6 +84,7 @@ fn declaration(pipeline: &str) -> Declaration {
             component("pot", &["kettle"]),
             component("table", &["pot", "kettle"]),
         ])),
+        requirements: None,
     }
 }
 
@@ -99,7 +100,7 @@ fn facts() -> Facts {
             linux: true,
             root: true,
             user_namespaces: true,
-            kubeconfig: None,
+            kubeconfig: Some("/home/me/.kube/config".into()),
         },
     }
 }
@@ -145,6 +146,7 @@ fn what_cannot_be_done_is_refused_with_a_hint() {
             Request { tiers: vec!["unit".to_owned()], from: Some(Stage::Deploy), ..Request::default() },
         ),
         planned(PIPELINE, Request { provider: Some(Provider::Kind), ..Request::default() }),
+        planned(PIPELINE, Request { provider: Some(Provider::Existing(None)), ..Request::default() }),
         planned(&PIPELINE.replace("{image:cup}", "{image:cap}"), Request::default()),
     ];
     insta::assert_snapshot!(refused.join("\n"));

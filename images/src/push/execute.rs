@@ -70,6 +70,7 @@ async fn move_blob(
             repository: name.clone(),
             digest: descriptor.digest.clone(),
             mounted: how == Moved::Mounted,
+            bytes: if how == Moved::Uploaded { descriptor.size } else { 0 },
         });
         moved.push((how, descriptor.size));
         neighbour.get_or_insert_with(|| name.clone());
