@@ -102,6 +102,9 @@ fn route(resource: &Resource, info: &RequestInfo) -> Result<Route, Status> {
         return if info.verb == "create" && info.name.is_empty() { Ok(Route::Review) } else { refuse() };
     }
     if !info.subresource.is_empty() {
+        if resource.kind == "Pod" && subresource::MISSING.contains(&info.subresource.as_str()) {
+            return Ok(Route::Connect);
+        }
         let found = subresource::find(resource, &info.subresource);
         let found = found.ok_or_else(Status::no_such_resource)?;
         if !found.verbs.contains(&info.verb) {

@@ -37,6 +37,9 @@ const SPECIAL: [Row; 7] = [
     ("", "serviceaccounts", "token", Some(("authentication.k8s.io", "v1", "TokenRequest")), CREATE),
 ];
 
+/// Subresources of pods that people know and this server does not have: asked for, it says so.
+pub const MISSING: [&str; 3] = ["attach", "exec", "portforward"];
+
 /// The subresources of a resource.
 pub fn of(resource: &Resource) -> Vec<Subresource> {
     let mut all = Vec::new();

@@ -1,6 +1,8 @@
 //! Integration tests of the engine.
 
 #[cfg(test)]
+mod api;
+#[cfg(test)]
 mod isolation;
 #[cfg(test)]
 mod node;
