@@ -27,7 +27,7 @@ pub mod negotiate;
 
 mod discovery;
 mod openapi;
-mod paths;
+pub(crate) mod paths;
 
 pub mod admission;
 

@@ -4,8 +4,14 @@
 mod policy;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
+
+use crate::api::user::User;
+use crate::api::{Api, write};
+use crate::pki::MASTERS;
+use crate::status::Status;
 
 /// Name of the default StorageClass.
 pub const STORAGE_CLASS: &str = "standard";
@@ -28,6 +34,20 @@ impl Default for Facts {
         let service = Ipv4Addr::new(10, 96, 0, 1);
         Self { api_server: SocketAddrV4::new(service, 443), service, dns: Ipv4Addr::new(10, 96, 0, 10) }
     }
+}
+
+/// Creates the first objects, through the same path as any other.
+pub async fn bootstrap(api: &Arc<Api>, facts: &Facts) -> Result<(), Status> {
+    let user = User::authenticated("system:apiserver", vec![MASTERS.to_owned()]);
+    let registry = api.registry();
+    for object in objects(facts) {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let resource = registry.by_kind(text("/apiVersion"), text("/kind"));
+        let resource = resource.ok_or_else(Status::no_such_resource)?;
+        let namespace = text("/metadata/namespace").to_owned();
+        write::create(api, &user, &resource, &namespace, object).await?;
+    }
+    Ok(())
 }
 
 /// The first objects, each after those it refers to.

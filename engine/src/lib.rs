@@ -15,6 +15,7 @@ pub mod managed_fields;
 pub mod node;
 pub mod patch;
 pub mod pki;
+pub mod run;
 pub mod schema;
 pub mod services;
 pub mod status;

@@ -1,6 +1,6 @@
 //! The service network of the node: cluster IPs, node ports and the cluster's names, inside the node's network namespace.
 //!
-//! The process itself is in that namespace. Cluster IPs are addresses of a dummy interface; a user-space proxy listens on them.
+//! The process itself is in that namespace. Cluster IPs are addresses of an interface without a wire; a user-space proxy listens on them.
 //! What must be reachable from the host is accepted on the host's side and dialled here.
 
 mod dns;

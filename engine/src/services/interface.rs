@@ -1,11 +1,13 @@
-//! The dummy interface that holds the cluster IPs, so that the kernel takes them for addresses of the node itself.
+//! The interface that holds the cluster IPs, so that the kernel takes them for addresses of the node itself.
+//!
+//! It is a bridge without ports: pods need bridges anyway, and not every kernel has dummy interfaces.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use futures::TryStreamExt;
 use rtnetlink::packet_route::address::AddressAttribute;
-use rtnetlink::{Handle, LinkDummy, LinkUnspec, new_connection};
+use rtnetlink::{Handle, LinkBridge, LinkUnspec, new_connection};
 
 use super::Error;
 
@@ -28,7 +30,7 @@ impl Interface {
         let index = match index(&handle).await {
             Some(index) => index,
             None => {
-                handle.link().add(LinkDummy::new(NAME).build()).execute().await.map_err(fail)?;
+                handle.link().add(LinkBridge::new(NAME).build()).execute().await.map_err(fail)?;
                 index(&handle).await.ok_or(Error::InterfaceVanished { name: NAME })?
             }
         };
