@@ -5,3 +5,4 @@ mod connect;
 mod hook;
 mod review;
 mod server;
+mod writes;
