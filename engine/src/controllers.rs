@@ -16,8 +16,10 @@ mod namespace;
 mod namespace_content;
 mod replicaset;
 mod scheduler;
+mod stateful_set;
 mod volumes;
 
+mod history;
 mod pods;
 mod selector;
 
@@ -55,6 +57,7 @@ pub async fn run(client: kube::Client, options: Options, shutdown: CancellationT
     aggregation::start(&context, &mut tasks);
     deployment::start(&context, &mut tasks);
     replicaset::start(&context, &mut tasks);
+    stateful_set::start(&context, &mut tasks);
     job::start(&context, &mut tasks);
     endpoints::start(&context, &mut tasks);
     scheduler::start(&context, &mut tasks);

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::future::join_all;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service,
@@ -53,6 +53,7 @@ pub(crate) struct Context {
     pub deployments: Arc<Informer<Deployment>>,
     pub replica_sets: Arc<Informer<ReplicaSet>>,
     pub stateful_sets: Arc<Informer<StatefulSet>>,
+    pub revisions: Arc<Informer<ControllerRevision>>,
     pub jobs: Arc<Informer<Job>>,
 }
 
@@ -78,6 +79,7 @@ impl Context {
             deployments: informer(&client),
             replica_sets: informer(&client),
             stateful_sets: informer(&client),
+            revisions: informer(&client),
             jobs: informer(&client),
             client,
             options,
@@ -106,6 +108,7 @@ impl Context {
             deployments,
             replica_sets,
             stateful_sets,
+            revisions,
             jobs,
         } = self;
         tasks.spawn(inventory.clone().run(tasks.shutdown().clone()));
@@ -132,6 +135,7 @@ impl Context {
             deployments,
             replica_sets,
             stateful_sets,
+            revisions,
             jobs
         );
     }
