@@ -14,6 +14,8 @@ mod garbage_collector;
 mod job;
 mod namespace;
 mod namespace_content;
+mod node_lifecycle;
+mod pod_garbage;
 mod replicaset;
 mod scheduler;
 mod stateful_set;
@@ -60,6 +62,8 @@ pub async fn run(client: kube::Client, options: Options, shutdown: CancellationT
     stateful_set::start(&context, &mut tasks);
     job::start(&context, &mut tasks);
     endpoints::start(&context, &mut tasks);
+    node_lifecycle::start(&context, &mut tasks);
+    pod_garbage::start(&context, &mut tasks);
     scheduler::start(&context, &mut tasks);
     volumes::start(&context, &mut tasks);
     tokio::select! {

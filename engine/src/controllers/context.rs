@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service,
     ServiceAccount,
@@ -28,6 +29,8 @@ use super::informer::Informer;
 use super::inventory::Inventory;
 use super::queue::Tasks;
 
+/// Namespace of the leases by which nodes say that they live.
+pub(crate) const LEASES: &str = "kube-node-lease";
 /// Name of the ConfigMap with the cluster's certificate authority that every namespace has.
 pub(crate) const ROOT_CA: &str = "kube-root-ca.crt";
 
@@ -39,6 +42,8 @@ pub(crate) struct Context {
     pub inventory: Arc<Inventory>,
     pub namespaces: Arc<Informer<Namespace>>,
     pub nodes: Arc<Informer<Node>>,
+    /// Only those of nodes.
+    pub node_leases: Arc<Informer<Lease>>,
     pub pods: Arc<Informer<Pod>>,
     pub services: Arc<Informer<Service>>,
     pub endpoints: Arc<Informer<Endpoints>>,
@@ -66,6 +71,7 @@ impl Context {
             inventory: Inventory::new(client.clone()),
             namespaces: informer(&client),
             nodes: informer(&client),
+            node_leases: Informer::new(Api::namespaced(client.clone(), LEASES), watcher::Config::default()),
             pods: informer(&client),
             services: informer(&client),
             endpoints: informer(&client),
@@ -95,6 +101,7 @@ impl Context {
             inventory,
             namespaces,
             nodes,
+            node_leases,
             pods,
             services,
             endpoints,
@@ -122,6 +129,7 @@ impl Context {
         start!(
             namespaces,
             nodes,
+            node_leases,
             pods,
             services,
             endpoints,
