@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod controllers;
+#[cfg(test)]
 mod isolation;
 #[cfg(test)]
 mod node;
