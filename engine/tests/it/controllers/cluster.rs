@@ -93,7 +93,7 @@ where
 /// Watches until the objects, by name, are as wanted, and gives them.
 pub async fn until<K>(api: &Api<K>, wanted: impl Fn(&BTreeMap<String, K>) -> bool) -> BTreeMap<String, K>
 where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource + Clone + Debug + Serialize + DeserializeOwned + Send + 'static,
 {
     let mut objects = BTreeMap::new();
     let watch = async {
@@ -113,14 +113,15 @@ where
         }
     };
     let waited = tokio::time::timeout(DEADLINE, watch).await;
-    assert!(waited.is_ok(), "in vain; the last state was {objects:#?}");
+    let last = |objects: &BTreeMap<String, K>| serde_json::to_string_pretty(objects).unwrap();
+    assert!(waited.is_ok(), "in vain; the last state was {}", last(&objects));
     objects
 }
 
 /// Watches one object until it is as wanted.
 pub async fn until_one<K>(api: &Api<K>, name: &str, wanted: impl Fn(&K) -> bool) -> K
 where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource + Clone + Debug + Serialize + DeserializeOwned + Send + 'static,
 {
     until(api, |all| all.get(name).is_some_and(&wanted)).await.remove(name).unwrap()
 }
@@ -128,7 +129,7 @@ where
 /// Watches until an object is gone.
 pub async fn until_gone<K>(api: &Api<K>, name: &str)
 where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource + Clone + Debug + Serialize + DeserializeOwned + Send + 'static,
 {
     until(api, |all| !all.contains_key(name)).await;
 }
@@ -137,7 +138,7 @@ where
 pub async fn report(pods: &Api<Pod>, name: &str, phase: &str) {
     let ready = if phase == "Running" { "True" } else { "False" };
     let conditions =
-        json!([{"type": "Ready", "status": ready, "lastTransitionTime": "2030-01-01T00:00:00Z"}]);
+        json!([{"type": "Ready", "status": ready, "lastTransitionTime": "2020-01-01T00:00:00Z"}]);
     let status = json!({"status": {"phase": phase, "conditions": conditions}});
     pods.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
 }
