@@ -8,6 +8,7 @@ pub mod facts;
 pub mod plan;
 pub mod spec;
 
+pub mod build;
 pub mod compile;
 pub mod evidence;
 pub mod registry;
@@ -19,6 +20,7 @@ pub mod event;
 pub mod exit;
 pub mod interrupt;
 pub mod process;
+pub mod report;
 pub mod run;
 
 use std::time::Duration;
@@ -130,8 +132,10 @@ async fn go<'a>(plan: &'a Plan, run: &'a Run, events: &'a EventSink, ladder: &mu
         evidence::collect(&site, cluster, run, events).await;
     }
     if !site::stays(cluster) {
-        let down = stage(events, Stage::Down, site::take_down(cluster, events)).await;
-        down.unwrap_or_else(|failure| ladder.failed(failure.reason));
+        let down = stage(events, Stage::Down, site::take_down(&cluster.directory, events)).await;
+        if let Err(failure) = down {
+            ladder.failed(failure.reason);
+        }
     }
     site.close().await;
 }
@@ -160,15 +164,16 @@ async fn stand_up(
         let (stage, took, problem) = (Stage::Push, Duration::ZERO, failure.problem.clone());
         events.emit(Event::Stage(StageEvent::Failed { stage, took, problem }));
     })?;
-    let push = site::push_images(plan, &images, registry.as_ref(), run, events);
-    let up = site::bring_up(cluster, registry.as_ref(), &images, run, events);
+    let push = site::push_images(plan, &images, registry.as_ref(), events);
+    let up = site::bring_up(cluster, registry.as_ref(), &images, events);
     let (references, (up, client)) =
         tokio::try_join!(stage(events, Stage::Push, push), stage(events, Stage::Cluster, up))?;
+    site::keep(run, &references, &up)?;
     Ok(Site::new(up, client, references, registry))
 }
 
 /// Every component with the final images, applied once, and ready.
-async fn deploy(plan: &Plan, site: &Site, run: &Run, events: &EventSink) -> Result<(), Failure> {
+pub async fn deploy(plan: &Plan, site: &Site, run: &Run, events: &EventSink) -> Result<(), Failure> {
     let Some(deploy) = &plan.deploy else { return Ok(()) };
     let work = async {
         let rendered = site::render(deploy, &site.references, run)?;
@@ -180,7 +185,7 @@ async fn deploy(plan: &Plan, site: &Site, run: &Run, events: &EventSink) -> Resu
 /// Leaves nothing behind that was not asked for, however the run ended.
 async fn leave(plan: &Plan, events: &EventSink) {
     let Some(cluster) = plan.cluster.as_ref().filter(|cluster| !site::stays(cluster)) else { return };
-    if let Err(failure) = site::take_down(cluster, events).await {
+    if let Err(failure) = site::take_down(&cluster.directory, events).await {
         let (message, hint) = (failure.problem.message, failure.problem.hint);
         events.emit(Event::Run(RunEvent::Warning { message, hint }));
     }

@@ -41,6 +41,8 @@ pub struct Request {
     pub from: Option<Stage>,
     /// Leave the cluster up.
     pub keep: bool,
+    /// Another name for the cluster than the pipeline's own.
+    pub cluster: Option<String>,
     /// Another provider than the declared one.
     pub provider: Option<Provider>,
     /// Somebody's registry, as in `registry.example.com/team`, instead of one of our own.
@@ -365,7 +367,7 @@ fn cluster(
         Chosen::Kind(_) | Chosen::Existing { .. } => Vec::new(),
     };
     // A name of its own: a cluster somebody works with is not taken down by a run.
-    let name = format!("{}-e2e", declared.name);
+    let name = request.cluster.clone().unwrap_or_else(|| format!("{}-e2e", declared.name));
     Ok(Cluster {
         directory: cluster_directory(&request.home, &name),
         store: request.home.join("store"),

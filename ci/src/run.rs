@@ -65,6 +65,11 @@ impl Run {
         Run::open(fs::canonicalize(home.join(LATEST)).ok()?)
     }
 
+    /// The run called `id` below `home`.
+    pub fn named(home: &Path, id: &str) -> Option<Run> {
+        names(home).iter().any(|name| name == id).then(|| Run::open(home.join(id))).flatten()
+    }
+
     /// The run before this one of the same pipeline, as far as it left `file`.
     pub fn before(&self, file: &str) -> Option<Run> {
         let runs = names(self.directory.parent()?);

@@ -1,6 +1,8 @@
 //! Where the product stands: a registry with its images, a cluster that pulls from it, and the components deployed there.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -87,7 +89,6 @@ pub async fn push_images(
     plan: &Plan,
     images: &[BuiltImage],
     registry: Option<&Registry>,
-    run: &Run,
     events: &EventSink,
 ) -> Result<BTreeMap<String, String>, Failure> {
     let destination = match (registry, &plan.registry) {
@@ -127,7 +128,6 @@ pub async fn push_images(
             took: started.elapsed(),
         }));
     }
-    run.write_json(REFERENCES, &references)?;
     Ok(references)
 }
 
@@ -140,7 +140,6 @@ pub async fn bring_up(
     cluster: &plan::Cluster,
     registry: Option<&Registry>,
     images: &[BuiltImage],
-    run: &Run,
     events: &EventSink,
 ) -> Result<(kind::Cluster, Client), Failure> {
     let mirrors = registry
@@ -157,24 +156,35 @@ pub async fn bring_up(
     };
     let up = kind::up(&plan, &|event| events.emit(Event::Cluster(event))).await?;
     events.emit(Event::Run(RunEvent::NodesKnown { architecture: up.node_architecture.clone() }));
-    let kubeconfig = std::fs::read(&up.kubeconfig).map_err(|error| {
-        Failure::says(Reason::Cluster, format!("read `{}`: {error}", up.kubeconfig.display()), None)
-    })?;
-    run.write("kubeconfig", kubeconfig)?;
     let check = |image| images::proof::check_node(image, &up.node_architecture);
     images.iter().try_for_each(check)?;
     let client = client(&up.kubeconfig).await?;
     Ok((up, client))
 }
 
+/// Leaves what is needed to look at the cluster, and to continue with it, in the run's folder.
+pub fn keep(
+    run: &Run,
+    references: &BTreeMap<String, String>,
+    cluster: &kind::Cluster,
+) -> Result<(), Failure> {
+    let kubeconfig = fs::read(&cluster.kubeconfig).map_err(|error| {
+        Failure::says(Reason::Cluster, format!("read `{}`: {error}", cluster.kubeconfig.display()), None)
+    })?;
+    run.write("kubeconfig", kubeconfig)?;
+    run.write_json(REFERENCES, references)?;
+    Ok(())
+}
+
 /// Takes down what lives in the cluster's directory, and its registry.
-pub async fn take_down(cluster: &plan::Cluster, events: &EventSink) -> Result<(), Failure> {
-    kind::down(&cluster.directory, &|event| events.emit(Event::Cluster(event))).await?;
-    crate::registry::stop(&cluster.directory).await
+pub async fn take_down(directory: &Path, events: &EventSink) -> Result<Option<String>, Failure> {
+    let name = kind::down(directory, &|event| events.emit(Event::Cluster(event))).await?;
+    crate::registry::stop(directory).await?;
+    Ok(name)
 }
 
 /// A client with the rights of the cluster's kubeconfig.
-pub async fn client(kubeconfig: &std::path::Path) -> Result<Client, Failure> {
+pub async fn client(kubeconfig: &Path) -> Result<Client, Failure> {
     let failed = |error: &(dyn std::error::Error + 'static)| {
         let message = format!("use the kubeconfig `{}`", kubeconfig.display());
         let mut failure = Failure::new(Reason::Cluster, error, None);
@@ -268,7 +278,8 @@ pub async fn continue_with(
         }
     }
     let registry = open_registry(plan, cluster).await?;
-    let (up, client) = bring_up(cluster, registry.as_ref(), &[], run, events).await?;
+    let (up, client) = bring_up(cluster, registry.as_ref(), &[], events).await?;
+    keep(run, &references, &up)?;
     Ok(Site::new(up, client, references, registry))
 }
 

@@ -13,15 +13,17 @@ use images::BuiltImage;
 use tokio::process::Command;
 use tokio::time::{Instant, timeout_at};
 
+use crate::build::build;
 use crate::compile::TestBinaries;
 use crate::event::{Event, EventSink, Problem, RunEvent, Stage, StageEvent, TestId, TestState, TierEvent};
 use crate::exit::{Failure, Reason};
 use crate::plan::{Plan, PlannedTier};
 use crate::process;
+use crate::report::Counts;
 use crate::run::Run;
 use crate::site::{IMAGES, Site};
 use crate::spec::{Tests, Work, with_images};
-use gate::{Counts, State};
+use gate::State;
 
 /// The tiers of a run and what came out of them so far.
 #[derive(Debug)]
@@ -151,13 +153,8 @@ impl<'a> Ladder<'a> {
             if !self.plan.code.tests.is_empty() {
                 self.binaries.ensure(&self.plan.code, &self.plan.code.tests, self.events).await?;
             }
-            let Some(plan) = self.plan.images.clone() else { return Ok(()) };
-            let observer = self.events.clone();
-            let build = move || images::build(&plan, &|event| observer.emit(Event::Build(event)));
-            let built = tokio::task::spawn_blocking(build).await;
-            self.images = built.map_err(|_| {
-                Failure::says(Reason::Unforeseen, "build the images: the process is ending", None)
-            })??;
+            let Some(plan) = &self.plan.images else { return Ok(()) };
+            self.images = build(plan, self.events).await?;
             self.run.write_json(IMAGES, &self.images)?;
             Ok(())
         };
@@ -196,7 +193,7 @@ impl<'a> Ladder<'a> {
                 problem.output = output;
             }
         }
-        let refusal = gate::refusal(&Counts::of(counts.values()), tier.threshold);
+        let refusal = gate::refusal(&counts.values().copied().collect::<Counts>(), tier.threshold);
         self.results.extend(counts);
         problem.message = match refusal {
             Some(refusal) => refusal,

@@ -2,23 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::TestState;
 use crate::plan::PlannedTier;
-
-/// Tests by how they ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// At once.
-    pub passed: usize,
-    /// After having failed.
-    pub flaky: usize,
-    /// In every attempt.
-    pub failed: usize,
-    /// By their own choice or because of what was left out.
-    pub skipped: usize,
-    /// Their binary ended before them, or never began.
-    pub not_run: usize,
-}
+use crate::report::Counts;
 
 /// How a tier ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,24 +16,6 @@ pub enum State {
     Blocked,
     /// It never began, or never ended.
     NotRun,
-}
-
-impl Counts {
-    /// Counts tests by how they ended.
-    pub fn of<'a>(states: impl IntoIterator<Item = &'a TestState>) -> Counts {
-        let mut counts = Counts::default();
-        for state in states {
-            let count = match state {
-                TestState::Passed => &mut counts.passed,
-                TestState::Flaky => &mut counts.flaky,
-                TestState::Failed => &mut counts.failed,
-                TestState::Skipped => &mut counts.skipped,
-                TestState::NotRun => &mut counts.not_run,
-            };
-            *count += 1;
-        }
-        counts
-    }
 }
 
 /// Why the gate is not passed. A test that was not run is never forgiven: nothing is known about it.
