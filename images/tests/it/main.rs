@@ -11,3 +11,5 @@ mod registry;
 mod client;
 // Images from a layout to a registry.
 mod push;
+// From source to a proven image in a registry.
+mod build;

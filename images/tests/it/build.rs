@@ -1,0 +1,204 @@
+//! From source to a proven image in a registry: cargo really runs, on a workspace with nothing to download.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use images::build::BuildError;
+use images::document::{ImageConfig, Index, Manifest};
+use images::plan::{BuildPlan, BuildRequest, Platforms, plan};
+use images::proof::{Boot, Linkage};
+use images::registry::{Options, serve};
+use images::{BuildEvent, BuiltImage, Destination, Digest, Layout, PublishEvent, build, publish, recipe};
+
+use crate::content::client;
+
+const RECIPES: &str = r#"
+    [defaults]
+    base = "scratch"
+    user = "65532:65532"
+    platforms = ["linux/amd64", "linux/arm64"]
+    layers = ["root"]
+    [layer.root]
+    directories = [{ path = "/tmp", mode = "1777" }]
+    [image.greeter]
+    package = "greeter"
+    ports = [8080]
+    environment = { GREETING = "hello" }
+    [image.tool]
+    package = "greeter"
+    bin = "other-tool"
+"#;
+
+const CONFIG: &str = r#"
+    [build]
+    target = "host-tuple"
+    [target.'cfg(target_env = "gnu")']
+    rustflags = ["-C", "target-feature=+crt-static"]
+"#;
+
+const PROGRAM: &str = r#"fn main() { println!("greeter 1.0") }"#;
+
+/// A workspace of one crate with two programs.
+fn workspace(dir: &Path) -> PathBuf {
+    let root = dir.join("workspace");
+    let write = |path: &str, text: &str| {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"greeter\"]\n[profile.dev]\ndebug = false\n");
+    write(".cargo/config.toml", CONFIG);
+    write("greeter/Cargo.toml", "[package]\nname = \"greeter\"\nversion = \"1.0.0\"\nedition = \"2024\"\n");
+    write("greeter/src/main.rs", PROGRAM);
+    write("greeter/src/bin/other-tool.rs", "fn main() { println!(\"other 2.0\") }");
+    write("images/images.toml", RECIPES);
+    root
+}
+
+fn request(root: &Path) -> BuildRequest {
+    BuildRequest {
+        root: root.to_path_buf(),
+        cache: root.join("target/slipway"),
+        images: Vec::new(),
+        platforms: Platforms::Host,
+        profile: None,
+        source_date_epoch: 1_700_000_000,
+    }
+}
+
+fn planned(root: &Path) -> BuildPlan {
+    plan(&recipe::load(root).unwrap(), &request(root)).unwrap()
+}
+
+/// Builds; gives the images and how many crates were compiled.
+fn built(root: &Path) -> (Vec<BuiltImage>, usize) {
+    let compiled = Mutex::new(0);
+    let images = build(&planned(root), &|event| {
+        if let BuildEvent::CompileFinished { compiled: count, .. } = event {
+            *compiled.lock().unwrap() += count;
+        }
+    });
+    (images.unwrap(), compiled.into_inner().unwrap())
+}
+
+fn digests(images: &[BuiltImage]) -> Vec<Digest> {
+    images.iter().map(|image| image.index.digest.clone()).collect()
+}
+
+#[tokio::test]
+async fn source_becomes_a_reference_that_can_be_pulled_and_nothing_happens_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = workspace(dir.path());
+    let registry = serve(Options::on_loopback(dir.path().join("registry"))).await.unwrap();
+    let destination =
+        Destination { tags: vec!["latest".to_string()], ..Destination::registry(registry.host()) };
+    let nobody = || Arc::new(|_: PublishEvent| ());
+
+    let first = publish(planned(&root), &destination, &client(), nobody()).await.unwrap();
+    let proof: Vec<_> = first.images.iter().flat_map(|image| &image.proof).collect();
+    let answers: Vec<_> = proof
+        .iter()
+        .map(|row| match &row.boot {
+            Boot::Native { answer } => (row.file.as_str(), answer.as_str()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        answers,
+        [("/usr/local/bin/greeter", "greeter 1.0"), ("/usr/local/bin/other-tool", "other 2.0")]
+    );
+    assert!(proof.iter().all(|row| row.linkage == Linkage::Static), "{proof:?}");
+
+    // What the registry has is the image the recipe describes.
+    let repository = client().repository(&registry.host(), "greeter").unwrap();
+    let reference = &first.pushed.references["greeter"];
+    let (_, digest) = reference.split_once('@').unwrap();
+    let index: Index =
+        serde_json::from_slice(&repository.manifest(digest).await.unwrap().unwrap().bytes).unwrap();
+    assert_eq!(index.manifests.len(), 1);
+    let manifest = repository.manifest(&index.manifests[0].digest.to_string()).await.unwrap().unwrap();
+    let manifest: Manifest = serde_json::from_slice(&manifest.bytes).unwrap();
+    let config: ImageConfig =
+        serde_json::from_slice(&repository.blob(&manifest.config, 1 << 20).await.unwrap()).unwrap();
+    assert_eq!(config.created.as_deref(), Some("2023-11-14T22:13:20Z"));
+    assert_eq!(config.config.user.as_deref(), Some("65532:65532"));
+    assert_eq!(config.config.env, ["GREETING=hello"]);
+    assert_eq!(config.rootfs.diff_ids.len(), manifest.layers.len());
+
+    let second = publish(planned(&root), &destination, &client(), nobody()).await.unwrap();
+    assert!(second.images.iter().all(|image| image.cached));
+    assert_eq!((second.pushed.bytes, digests(&second.images)), (0, digests(&first.images)));
+}
+
+#[test]
+fn only_what_changed_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = workspace(dir.path());
+    let (first, compiled) = built(&root);
+    assert_eq!(compiled, 2);
+    fs::write(root.join("greeter/src/main.rs"), PROGRAM.replace("1.0", "1.1")).unwrap();
+    let (second, compiled) = built(&root);
+    assert_eq!(compiled, 1);
+    assert_eq!(second.iter().map(|image| image.cached).collect::<Vec<_>>(), [false, true]);
+    let (before, after) = (digests(&first), digests(&second));
+    assert!(before[0] != after[0] && before[1] == after[1], "{before:?} {after:?}");
+}
+
+#[test]
+fn the_digest_depends_on_neither_path_nor_time() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [one, two] = dirs.each_ref().map(|dir| {
+        let root = workspace(&dir.path().join("somewhere"));
+        digests(&built(&root).0)
+    });
+    assert_eq!(one, two);
+}
+
+#[test]
+fn a_lost_blob_is_packed_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = workspace(dir.path());
+    let (first, _) = built(&root);
+    let layout = Layout::open(&planned(&root).layout).unwrap();
+    let manifest: Manifest = layout.document(&first[0].manifests[0].manifest).unwrap();
+    fs::remove_file(layout.blob_path(&manifest.layers[1].digest)).unwrap();
+    let (second, _) = built(&root);
+    assert_eq!(digests(&first), digests(&second));
+    assert!(layout.is_complete(&second[0].manifests[0].manifest));
+}
+
+#[test]
+fn a_recipe_that_lies_about_its_architecture_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = workspace(dir.path());
+    let (first, _) = built(&root);
+    let built = root.join("target").join(images::platform::host_triple()).join("debug/greeter");
+    let mut program = fs::read(built).unwrap();
+    // The machine number in the ELF header: s390x.
+    program[18..20].copy_from_slice(&22u16.to_le_bytes());
+    fs::write(root.join("foreign"), program).unwrap();
+    let recipes = "[defaults]\nuser = \"1:1\"\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\n\
+                   [image.liar]\nprebuilt = \"foreign\"\nentrypoint = \"/bin/liar\"\n";
+    fs::write(root.join("images/images.toml"), recipes).unwrap();
+    let error = build(&planned(&root), &|_| ()).unwrap_err();
+    let BuildError::Proof(error) = error else { panic!("{error}") };
+    let host = images::Platform::host();
+    let message = error.to_string();
+    for part in ["liar", "/bin/liar", "s390x", host.architecture()] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(error.hint().unwrap().contains("images/images.toml"));
+    assert_eq!(first.len(), 2);
+}
+
+#[test]
+fn a_compiler_error_is_shown_in_the_compilers_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = workspace(dir.path());
+    fs::write(root.join("greeter/src/main.rs"), "fn main() { nowhere() }").unwrap();
+    let error = build(&planned(&root), &|_| ()).unwrap_err();
+    let message = error.to_string();
+    assert!(message.contains("`greeter`") && message.contains("cannot find function `nowhere`"), "{message}");
+    assert!(error.hint().unwrap().contains("cargo check -p greeter"), "{:?}", error.hint());
+}
