@@ -195,13 +195,18 @@ struct Parts {
 impl Parts {
     fn start(options: &Options, host: HostSide, control_plane: &ControlPlane) -> Self {
         let ControlPlane { api, pki, listeners: _ } = control_plane;
-        let client = |name: &str| server::client(api, User::authenticated(name, vec![MASTERS.to_owned()]));
+        // Each may do what the default roles say, and no more.
+        let client = |name: &str, groups: &[&str]| {
+            let groups = groups.iter().map(ToString::to_string).collect();
+            server::client(api, User::authenticated(name, groups))
+        };
         let settings =
             controllers::Options { root_ca: pki.ca_pem(), volumes: options.state_dir.join("volumes") };
-        let user = client("system:kube-controller-manager");
+        let user = client("system:kube-controller-manager", &[]);
         let controllers =
             Part::start("controllers", |end| async move { Ok(controllers::run(user, settings, end).await?) });
-        let (user, settings, side) = (client("system:kube-proxy"), service_options(options), host.clone());
+        let (user, settings, side) =
+            (client("system:kube-proxy", &[]), service_options(options), host.clone());
         let services = Part::start("the service network", |end| async move {
             Ok(services::run(user, side, settings, end).await?)
         });
@@ -209,7 +214,8 @@ impl Parts {
         let mut settings = node::Options::new(&options.node_name, pods, options.store_dir.clone(), host);
         settings.registry_mirrors = options.registry_mirrors.clone();
         settings.version = paths::VERSION.to_owned();
-        let (user, api) = (client(&format!("system:node:{}", options.node_name)), api.clone());
+        let (user, api) =
+            (client(&format!("system:node:{}", options.node_name), &["system:nodes"]), api.clone());
         let node = Part::start("the node", |end| async move {
             let node = Node::start(user, settings).await?;
             let kubelet: Arc<dyn Kubelet> = node.clone();
