@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{Attributes, Operation};
 use crate::schema::FieldError;
 use crate::status::{Cause, Status};
-use crate::store::{GroupResource, Key, Snapshot, Store};
+use crate::store::{Event, GroupResource, Key, Snapshot, Store};
 
 /// How long what was given out is held for a Service that is not stored yet: longer than a write takes, shorter than a
 /// person who tries again under another name would notice.
@@ -50,6 +50,16 @@ struct Held {
     until: Instant,
     by: Key,
     what: Taken,
+    /// Of the store when it was given out.
+    revision: u64,
+}
+
+impl Held {
+    /// Whether the Service was written since: then the store tells what it uses, or that it is gone again.
+    fn is_written(&self, store: &Store, services: &GroupResource) -> bool {
+        let written = |event: &Event| event.object.namespace == self.by.0 && event.object.name == self.by.1;
+        store.events_after(services, self.revision).is_ok_and(|(events, _)| events.iter().any(written))
+    }
 }
 
 /// What was given out lately.
@@ -71,15 +81,18 @@ impl Allocations {
         // Held over the decision, so that two Services created at once do not get the same.
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        held.retain(|each| each.until > now);
-        let mut taken = in_use(&store.snapshot(&GroupResource::new("", "services")), &own);
+        let services = GroupResource::new("", "services");
+        held.retain(|each| each.until > now && !each.is_written(store, &services));
+        let snapshot = store.snapshot(&services);
+        let mut taken = in_use(&snapshot, &own);
         held.iter().filter(|each| each.by != own).for_each(|each| taken.add(each.what.clone()));
         let errors = decide::decide(service, old, &taken, &mut rand::random::<u32>);
         if !errors.is_empty() {
             return Err(invalid(attributes.name, &errors));
         }
         if !attributes.dry_run {
-            held.push(Held { until: now + HELD, by: own, what: Taken::by(service) });
+            let what = Taken::by(service);
+            held.push(Held { until: now + HELD, by: own, what, revision: snapshot.revision });
         }
         Ok(())
     }
@@ -126,7 +139,6 @@ mod tests {
             refused.message(),
             r#"Service "b" is invalid: spec.ports[0].nodePort: Invalid value: 30080: provided port is already allocated"#
         );
-        allocations.held.lock().unwrap().clear();
         let key = ("ns".to_owned(), "a".to_owned());
         let stored = store.put(&services, &key, Expect::Absent, service).unwrap();
         allocate(&second, &mut node_port(30080)).unwrap_err();
