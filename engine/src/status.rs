@@ -13,7 +13,8 @@ pub struct Status {
     code: u16,
     reason: Cow<'static, str>,
     message: String,
-    details: Map<String, Value>,
+    // On the heap, so that a `Result` with a status stays small.
+    details: Box<Map<String, Value>>,
     /// `metadata.continue`: how to go on with a list that expired; empty otherwise.
     continue_token: String,
 }
@@ -58,7 +59,7 @@ impl Status {
             code,
             reason: reason.into(),
             message: message.into(),
-            details: Map::new(),
+            details: Box::default(),
             continue_token: String::new(),
         }
     }
@@ -264,7 +265,7 @@ impl Status {
             fields.insert("message".into(), json!(self.message));
             fields.insert("reason".into(), json!(self.reason));
             if !self.details.is_empty() {
-                fields.insert("details".into(), Value::Object(self.details.clone()));
+                fields.insert("details".into(), Value::Object((*self.details).clone()));
             }
             fields.insert("code".into(), json!(self.code));
         }
