@@ -13,7 +13,7 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 
 use crate::codegen;
-use crate::exit::{FAILED, Failure, say};
+use crate::exit::{Failure, GATE, say};
 
 /// Which checks.
 #[derive(Args, Default)]
@@ -75,8 +75,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let message = format!("{} of {} checks failed", failed.len(), checks.len());
-    let hint = format!("run them alone with `cargo xtask check {}`", failed.join(" "));
-    Err(Failure { code: FAILED, message, hint: Some(hint) })
+    Err(Failure::new(GATE, message, format!("run them alone with `cargo xtask check {}`", failed.join(" "))))
 }
 
 impl Check {
@@ -103,7 +102,7 @@ fn perform(check: Check) -> Result<bool, Failure> {
 fn generated_files_are_current() -> Result<bool, Failure> {
     match codegen::run(&codegen::Arguments { check: true }) {
         Ok(_) => Ok(true),
-        Err(failure) if failure.code == FAILED => {
+        Err(failure) if failure.code == GATE => {
             failure.report();
             Ok(false)
         }

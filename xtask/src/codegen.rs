@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 use clap::Args;
 use xshell::cmd;
 
-use crate::exit::{FAILED, Failure, say};
+use crate::exit::{DECLARATION, Failure, GATE, UNFORESEEN, say};
 use crate::workspace;
 
 /// What to do with the generated files.
@@ -19,13 +19,14 @@ pub struct Arguments {
 }
 
 /// What is generated, as data: this crate does not name the product.
-const DECLARATION: &str = "xtask/generated.txt";
+const FILE: &str = "xtask/generated.txt";
 
 /// Writes or compares.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let declaration = workspace::root().join(DECLARATION);
-    let declaration = fs::read_to_string(&declaration)
-        .map_err(|error| Failure::failed(format!("failed to read `{DECLARATION}`: {error}"), "restore it"))?;
+    let declaration = workspace::root().join(FILE);
+    let declaration = fs::read_to_string(&declaration).map_err(|error| {
+        Failure::new(DECLARATION, format!("failed to read `{FILE}`: {error}"), "restore it")
+    })?;
     let generated = parse(&declaration)?;
     build(&generated)?;
     let mut stale = false;
@@ -40,13 +41,18 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             stale = true;
         } else {
             fs::write(&path, &content).map_err(|error| {
-                Failure::failed(format!("failed to write `{file}`: {error}"), "look at it")
+                Failure::new(
+                    UNFORESEEN,
+                    format!("failed to write `{file}`: {error}"),
+                    "is there space, and may it be written?",
+                )
             })?;
             say(&format!("wrote {file}"));
         }
     }
     match stale {
-        true => Err(Failure::failed(
+        true => Err(Failure::new(
+            GATE,
             "generated files are not current",
             "run `cargo xtask codegen` and commit the result",
         )),
@@ -73,9 +79,8 @@ fn parse(declaration: &str) -> Result<Vec<Generated<'_>>, Failure> {
                 generated.push(Generated { file, bin, arguments: arguments.to_vec() });
             }
             [_] => {
-                let message =
-                    format!("{DECLARATION}:{}: a file without the binary that prints it", number + 1);
-                return Err(Failure::failed(message, "write `<file> <binary> [<argument>…]`"));
+                let message = format!("{FILE}:{}: a file without the binary that prints it", number + 1);
+                return Err(Failure::new(DECLARATION, message, "write `<file> <binary> [<argument>…]`"));
             }
         }
     }
@@ -92,8 +97,7 @@ fn build(generated: &[Generated<'_>]) -> Result<(), Failure> {
     let status = command.status().map_err(|error| Failure::cannot_run("cargo build", error))?;
     match status.success() {
         true => Ok(()),
-        // The compiler has said why.
-        false => Err(Failure { code: FAILED, message: String::new(), hint: None }),
+        false => Err(Failure::build()),
     }
 }
 
@@ -107,7 +111,7 @@ fn print(bin: &str, arguments: &[&str]) -> Result<Vec<u8>, Failure> {
         false => {
             let message =
                 format!("failed to generate: `{bin} {}` ended with {}", arguments.join(" "), output.status);
-            Err(Failure { code: FAILED, message, hint: None })
+            Err(Failure { code: UNFORESEEN, message, hint: None })
         }
     }
 }

@@ -1,13 +1,18 @@
-//! How a command ends that cannot do what it was asked, and the only place here that talks.
+//! How a command ends that cannot do what it was asked, and the only place here that talks. The codes are those of `slipway`;
+//! `docs/reference.md` lists them.
 
 use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// A check or a build failed: the sources have to change.
-pub const FAILED: u8 = 1;
-/// This machine cannot do it.
-pub const CANNOT_RUN: u8 = 3;
+/// Something went wrong that nobody foresaw.
+pub const UNFORESEEN: u8 = 1;
+/// A declaration has a mistake.
+pub const DECLARATION: u8 = 3;
+/// The code cannot be built.
+pub const BUILD: u8 = 4;
+/// A check did not pass.
+pub const GATE: u8 = 8;
 
 /// Why a command stopped.
 #[derive(Debug)]
@@ -21,15 +26,20 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Something in the sources is wrong.
-    pub fn failed(message: impl Into<String>, hint: impl Into<String>) -> Failure {
-        Failure { code: FAILED, message: message.into(), hint: Some(hint.into()) }
+    /// Something is wrong and somebody can mend it.
+    pub fn new(code: u8, message: impl Into<String>, hint: impl Into<String>) -> Failure {
+        Failure { code, message: message.into(), hint: Some(hint.into()) }
+    }
+
+    /// The compiler has said why.
+    pub fn build() -> Failure {
+        Failure { code: BUILD, message: String::new(), hint: None }
     }
 
     /// A command could not be started.
     pub fn cannot_run(command: &str, error: impl Display) -> Failure {
         Failure {
-            code: CANNOT_RUN,
+            code: UNFORESEEN,
             message: format!("failed to run `{command}`: {error}"),
             hint: Some("is it installed and on PATH?".to_string()),
         }

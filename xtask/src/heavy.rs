@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 
 use xshell::cmd;
 
-use crate::exit::{FAILED, Failure};
+use crate::exit::Failure;
 use crate::workspace;
 
 /// Builds `slipway` and the engine it starts, then becomes `slipway`: signals and the exit code are its own.
@@ -30,7 +30,6 @@ fn build() -> Result<(), Failure> {
     let status = command.status().map_err(|error| Failure::cannot_run("cargo build", error))?;
     match status.success() {
         true => Ok(()),
-        // The compiler has said why.
-        false => Err(Failure { code: FAILED, message: String::new(), hint: None }),
+        false => Err(Failure::build()),
     }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use xshell::Shell;
 
-use crate::exit::{CANNOT_RUN, Failure};
+use crate::exit::{Failure, UNFORESEEN};
 
 /// The workspace's root: `cargo run` says where this crate is, also when the program was built for another checkout.
 pub fn root() -> PathBuf {
@@ -17,7 +17,7 @@ pub fn root() -> PathBuf {
 /// A shell in the root. What `cargo run` says about this crate is not passed on: build scripts that watch it would run again.
 pub fn shell() -> Result<Shell, Failure> {
     let shell = Shell::new().map_err(|error| Failure {
-        code: CANNOT_RUN,
+        code: UNFORESEEN,
         message: format!("failed to find the current directory: {error}"),
         hint: None,
     })?;

@@ -3,7 +3,7 @@
 use xshell::cmd;
 
 use super::Finding;
-use crate::exit::{CANNOT_RUN, Failure};
+use crate::exit::{Failure, UNFORESEEN};
 use crate::workspace;
 
 const FILE: &str = "xtask/src/check/layers.rs";
@@ -38,7 +38,7 @@ fn edges(kinds: &str) -> Result<Vec<(String, String)>, Failure> {
     let shell = workspace::shell()?;
     let command = cmd!(shell, "cargo tree --workspace --depth 1 --edges {kinds} --prefix depth");
     let tree = command.quiet().read().map_err(|error| Failure {
-        code: CANNOT_RUN,
+        code: UNFORESEEN,
         message: format!("failed to read the dependencies: {error}"),
         hint: None,
     })?;

@@ -4,7 +4,7 @@ use std::fs;
 
 use xshell::cmd;
 
-use crate::exit::{CANNOT_RUN, Failure};
+use crate::exit::{Failure, UNFORESEEN};
 use crate::workspace;
 
 /// A committed file that is text.
@@ -21,10 +21,9 @@ pub fn committed(folders: &[&str]) -> Result<Vec<Source>, Failure> {
     // A file that was just written counts as well: it is about to be committed.
     let listed =
         cmd!(shell, "git ls-files --cached --others --exclude-standard -- {folders...}").quiet().read();
-    let listed = listed.map_err(|error| Failure {
-        code: CANNOT_RUN,
-        message: format!("failed to list the committed files: {error}"),
-        hint: Some("checks need git and a checkout".to_string()),
+    let listed = listed.map_err(|error| {
+        let message = format!("failed to list the committed files: {error}");
+        Failure::new(UNFORESEEN, message, "checks need git and a checkout")
     })?;
     let root = workspace::root();
     let read = |path: &str| {
