@@ -104,6 +104,12 @@ impl Client {
         Ok(host)
     }
 
+    /// What the registry last said is left of its quota of manifest reads; nothing if it never said.
+    pub fn remaining(&self, registry: &str) -> Option<u32> {
+        let known = self.shared.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        known.get(registry)?.remaining()
+    }
+
     fn options(&self) -> &Options {
         &self.shared.options
     }

@@ -37,6 +37,8 @@ pub enum Place {
     NodeImage,
     /// A job container, a service or a `docker://` action of a workflow.
     Workflow,
+    /// Where the mirror copies to.
+    Mirror,
 }
 
 /// One image reference as it is written somewhere.

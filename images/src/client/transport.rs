@@ -41,6 +41,8 @@ pub(super) struct Host {
     known: tokio::sync::Mutex<Known>,
     /// When the next request of a kind may be sent, after the registry asked for a wait.
     windows: Mutex<BTreeMap<Action, Instant>>,
+    /// What the registry last said is left of its quota of manifest reads.
+    remaining: Mutex<Option<u32>>,
 }
 
 impl std::fmt::Debug for Host {
@@ -92,6 +94,7 @@ impl Host {
             credentials,
             known: tokio::sync::Mutex::default(),
             windows: Mutex::default(),
+            remaining: Mutex::default(),
         })
     }
 
@@ -110,6 +113,20 @@ impl Host {
         let found = tokio::task::spawn_blocking(move || credentials.find(&name, &repository)).await;
         let failed = |source| ClientError::Credentials { registry: self.name.clone(), source };
         found.map_or(Ok(None), |found| found.map_err(failed))
+    }
+
+    /// What the registry last said is left of its quota; nothing if it never said.
+    pub fn remaining(&self) -> Option<u32> {
+        *self.remaining.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes `ratelimit-remaining: <number>[;w=<seconds>]`.
+    fn note_quota(&self, headers: &HeaderMap) {
+        let value = headers.get("ratelimit-remaining").and_then(|value| value.to_str().ok());
+        let number = value.and_then(|value| value.split(';').next()?.trim().parse().ok());
+        if number.is_some() {
+            *self.remaining.lock().unwrap_or_else(PoisonError::into_inner) = number;
+        }
     }
 
     /// Waits until the registry may be asked again.
@@ -294,6 +311,9 @@ impl Client {
                 Err(error) => return Ok(Err(no_answer(&method, &url, error))),
             };
             let status = response.status();
+            if at_home {
+                host.note_quota(response.headers());
+            }
             if status == StatusCode::UNAUTHORIZED && at_home && challenges < CHALLENGES {
                 challenges += 1;
                 let mut known = host.known.lock().await;

@@ -116,6 +116,15 @@ impl Repository {
         }
     }
 
+    /// Gets a blob from another repository of the same registry, if the registry does that. Nothing is sent.
+    pub async fn mount(&self, blob: &Descriptor, from: &str) -> Result<bool, ClientError> {
+        match self.begin(blob, Some(from)).await? {
+            Begun::Mounted => Ok(true),
+            // Dropping the upload cancels it.
+            Begun::Session(_) => Ok(false),
+        }
+    }
+
     /// Opens an upload, or gets the blob mounted. A registry that does not mount opens an upload instead, and that one is used.
     async fn begin(&self, blob: &Descriptor, mount_from: Option<&str>) -> Result<Begun, ClientError> {
         let mut url = self.url("blobs/uploads/")?;

@@ -25,6 +25,8 @@ pub struct Mirror {
     pub max_lock_age: Duration,
     /// When the scheduled job runs, in cron's five fields, UTC.
     pub schedule: String,
+    /// Program and arguments that judge a quarantined image, `{image}` replaced; nothing judges when it is empty.
+    pub scanner: Vec<String>,
 }
 
 /// Tags of one repository that are copied to another.
@@ -99,6 +101,8 @@ struct File {
     schedule: Option<Spanned<String>>,
     max_lock_age: Option<Spanned<String>>,
     #[serde(default)]
+    scanner: Vec<String>,
+    #[serde(default)]
     image: Vec<Spanned<Image>>,
 }
 
@@ -153,7 +157,7 @@ pub fn parse(name: &str, text: &str) -> Result<Mirror, MirrorError> {
 }
 
 fn checked(file: File, text: &str) -> Result<Mirror, Mistake> {
-    let File { defaults, schedule, max_lock_age, image } = file;
+    let File { defaults, schedule, max_lock_age, scanner, image } = file;
     let mut rules: Vec<Rule> = Vec::new();
     for written in image {
         let span = written.span();
@@ -171,6 +175,7 @@ fn checked(file: File, text: &str) -> Result<Mirror, Mistake> {
         rules,
         max_lock_age: max_lock_age.map_or(Ok(MAX_LOCK_AGE), duration)?,
         schedule: schedule.map_or(Ok(SCHEDULE.to_owned()), cron)?,
+        scanner,
     })
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::declaration::{Repository, Rule};
+use super::declaration::Rule;
 use super::lock::{Lock, Locked};
 use crate::digest::Digest;
 
@@ -223,15 +223,6 @@ impl Plan {
         );
         changes
     }
-}
-
-/// Repositories of a plan's steps, as their rules name them.
-pub fn repositories(step: &Step) -> Option<(Repository, Repository)> {
-    let repository = |text: &str| {
-        let (registry, name) = text.split_once('/')?;
-        Some(Repository { registry: registry.to_owned(), name: name.to_owned() })
-    };
-    Some((repository(&step.source)?, repository(&step.destination)?))
 }
 
 #[cfg(test)]

@@ -207,7 +207,7 @@ fn mistakes_are_shown_in_their_line() {
     6 | registries = ["*.redhat.com"]
       |               ^^^^^^^^^^^^^^
 
-    images/registries.toml:2:20: unknown variant `node`, expected one of `containerfile`, `manifest`, `node-image`, `workflow`
+    images/registries.toml:2:20: unknown variant `node`, expected one of `containerfile`, `manifest`, `node-image`, `workflow`, `mirror`
       |
     2 | digest-required = ["node"]
       |                    ^^^^^^

@@ -5,18 +5,27 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Mention, Place, containerfile, yaml};
+use crate::mirror::declaration::{self, MirrorError};
 
 /// Folders that hold nothing somebody wrote.
 const SKIPPED: [&str; 4] = ["target", ".git", "node_modules", "vendor"];
 /// Files above this size are not declarations.
 const LARGEST: u64 = 4 * 1024 * 1024;
 
-/// A file or folder could not be read.
+/// A workspace could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("look for image references in {}", path.display())]
-pub struct TreeError {
-    path: PathBuf,
-    source: io::Error,
+pub enum TreeError {
+    /// A file or folder.
+    #[error("look for image references in {}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The mirror's declaration.
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
 }
 
 /// Reads every Containerfile and YAML file below `root`, in the order of their names.
@@ -25,17 +34,35 @@ pub fn collect(root: &Path) -> Result<Vec<Mention>, TreeError> {
     for path in files(root)? {
         let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
         let Some(kind) = kind_of(&relative) else { continue };
-        let bytes = fs::read(&path).map_err(|source| TreeError { path: path.clone(), source })?;
+        if kind == Place::Mirror {
+            mentions.extend(destinations(root, &relative)?);
+            continue;
+        }
+        let bytes = fs::read(&path).map_err(|source| TreeError::Read { path: path.clone(), source })?;
         let text = String::from_utf8_lossy(&bytes);
         mentions.extend(match kind {
             Place::Containerfile => containerfile::mentions(&relative, &text),
             Place::Manifest if text.contains("kind.x-k8s.io/") => {
                 yaml::mentions(&relative, &text, Place::NodeImage)
             }
-            Place::Manifest | Place::NodeImage | Place::Workflow => yaml::mentions(&relative, &text, kind),
+            Place::Manifest | Place::NodeImage | Place::Workflow | Place::Mirror => {
+                yaml::mentions(&relative, &text, kind)
+            }
         });
     }
     Ok(mentions)
+}
+
+/// Where the mirror copies to; its sources are what it exists to replace.
+fn destinations(root: &Path, file: &str) -> Result<Vec<Mention>, TreeError> {
+    let mirror = declaration::load(root)?;
+    let mention = |rule: declaration::Rule| Mention {
+        file: file.to_owned(),
+        line: rule.line,
+        place: Place::Mirror,
+        image: Ok(rule.destination.to_string()),
+    };
+    Ok(mirror.rules.into_iter().map(mention).collect())
 }
 
 /// What a file is by its name; `None` for files that name no images.
@@ -46,6 +73,9 @@ fn kind_of(relative: &str) -> Option<Place> {
         lower == *word || lower.ends_with(&format!(".{word}")) || lower.starts_with(&format!("{word}."))
     });
     let is_yaml = lower.ends_with(".yaml") || lower.ends_with(".yml");
+    if relative == declaration::FILE {
+        return Some(Place::Mirror);
+    }
     match (is_containerfile, is_yaml) {
         (true, _) => Some(Place::Containerfile),
         (false, true) if relative.starts_with(".github/") => Some(Place::Workflow),
@@ -58,7 +88,7 @@ fn files(root: &Path) -> Result<Vec<PathBuf>, TreeError> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
-        let failed = |source| TreeError { path: folder.clone(), source };
+        let failed = |source| TreeError::Read { path: folder.clone(), source };
         for entry in fs::read_dir(&folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -89,6 +119,7 @@ mod tests {
             ("Dockerfile.dev", Some(Place::Containerfile)),
             (".github/workflows/ci.yml", Some(Place::Workflow)),
             ("manifests/a/deployment.yaml", Some(Place::Manifest)),
+            ("images/mirror.toml", Some(Place::Mirror)),
             ("src/main.rs", None),
         ] {
             assert_eq!(kind_of(file), kind, "{file}");

@@ -1,15 +1,24 @@
 //! The crate against the outside: HTTP, files, other people's tools.
 
 // A registry whose answers are scripted, in front of a real one or of none.
+#[cfg(test)]
 mod scripted;
 // Content to push: blobs, manifests, whole images in a layout.
+#[cfg(test)]
 mod content;
 
 // What a client may expect of the in-process registry.
+#[cfg(test)]
 mod registry;
 // What registries do to a client.
+#[cfg(test)]
 mod client;
 // Images from a layout to a registry.
+#[cfg(test)]
 mod push;
 // From source to a proven image in a registry.
+#[cfg(test)]
 mod build;
+// Images from registry to registry.
+#[cfg(test)]
+mod mirror;

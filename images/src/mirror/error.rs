@@ -1,0 +1,151 @@
+//! What can keep a tag from being mirrored, and what a run came to.
+
+use serde::Serialize;
+
+use super::declaration::Repository;
+use super::survey::Objection;
+use crate::client::{ClientError, ErrorKind};
+use crate::layout::LayoutError;
+
+/// One tag could not be mirrored or verified.
+#[derive(Debug, thiserror::Error)]
+pub enum MirrorFailure {
+    /// A registry does not do what it should.
+    #[error("{doing} `{image}`")]
+    Registry {
+        /// What was attempted.
+        doing: &'static str,
+        /// The image.
+        image: String,
+        /// Why.
+        source: ClientError,
+    },
+    /// The image breaks its rule.
+    #[error("mirror `{image}`: {}", sentences(.objections))]
+    Refused {
+        /// The image.
+        image: String,
+        /// What is wrong with it.
+        objections: Vec<Objection>,
+    },
+    /// What the source gives is no image.
+    #[error("understand `{image}`: {problem}")]
+    Malformed {
+        /// The image.
+        image: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The source has something else than a moment ago.
+    #[error("mirror `{image}`: it moved while the run was under way")]
+    Moved {
+        /// The image.
+        image: String,
+    },
+    /// There is nothing to go back to.
+    #[error("roll back `{image}`: {problem}")]
+    NoBackup {
+        /// The image.
+        image: String,
+        /// What is missing.
+        problem: String,
+    },
+    /// The scanner does not let it pass, or did not run.
+    #[error("scan `{image}`: {problem}")]
+    Scan {
+        /// The image.
+        image: String,
+        /// What it said.
+        problem: String,
+    },
+    /// The local cache.
+    #[error(transparent)]
+    Cache(#[from] LayoutError),
+}
+
+fn sentences(objections: &[Objection]) -> String {
+    objections.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Whose turn it is; each has an exit code of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// Nothing differs.
+    InSync,
+    /// Something differs from the lock.
+    Drift,
+    /// Something was done, something was not.
+    Partial,
+    /// A rule forbids it.
+    Policy,
+    /// A registry asks to wait.
+    RateLimit,
+    /// A registry does not let us in.
+    Auth,
+    /// A registry or the network failed.
+    Unavailable,
+}
+
+impl Standing {
+    /// The documented exit code.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Standing::InSync => 0,
+            Standing::Unavailable => 20,
+            Standing::Drift => 21,
+            Standing::Policy => 22,
+            Standing::Auth => 23,
+            Standing::RateLimit => 24,
+            Standing::Partial => 25,
+        }
+    }
+}
+
+impl MirrorFailure {
+    /// Whose turn it is.
+    pub fn standing(&self) -> Standing {
+        match self {
+            MirrorFailure::Registry { source, .. } => match source.kind() {
+                ErrorKind::Auth => Standing::Auth,
+                ErrorKind::RateLimit => Standing::RateLimit,
+                ErrorKind::NotFound | ErrorKind::Unavailable | ErrorKind::Registry | ErrorKind::Local => {
+                    Standing::Unavailable
+                }
+            },
+            MirrorFailure::Refused { .. } | MirrorFailure::Scan { .. } => Standing::Policy,
+            MirrorFailure::Moved { .. } | MirrorFailure::NoBackup { .. } => Standing::Drift,
+            MirrorFailure::Malformed { .. } | MirrorFailure::Cache(_) => Standing::Unavailable,
+        }
+    }
+
+    /// The edit or command that helps.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            MirrorFailure::Registry { source, .. } => source.hint(),
+            MirrorFailure::Refused { objections, .. } => objections.first().map(Objection::hint),
+            MirrorFailure::Moved { .. } => Some("run `cargo xtask mirror sync` again".to_owned()),
+            MirrorFailure::NoBackup { .. } => {
+                Some("only a tag that was moved by `mirror sync --update` has a previous digest".to_owned())
+            }
+            MirrorFailure::Cache(error) => error.hint(),
+            MirrorFailure::Malformed { .. } | MirrorFailure::Scan { .. } => None,
+        }
+    }
+}
+
+/// Names an image in an error of the client.
+pub(super) fn failed(
+    doing: &'static str,
+    repository: &Repository,
+    version: &str,
+) -> impl FnOnce(ClientError) -> MirrorFailure {
+    let image = name(repository, version);
+    move |source| MirrorFailure::Registry { doing, image, source }
+}
+
+/// `registry/repository:tag` or `registry/repository@digest`.
+pub(super) fn name(repository: &Repository, version: &str) -> String {
+    let separator = if version.contains(':') { '@' } else { ':' };
+    format!("{repository}{separator}{version}")
+}

@@ -1,0 +1,58 @@
+//! Going back: the tag gets the digest it had before, which a later `sync` respects.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::declaration::Repository;
+use super::error::{MirrorFailure, failed, name};
+use super::lock::{Lock, LockError};
+use super::sync::{Promoted, backup_tag};
+use crate::client::Client;
+
+/// Why a tag could not go back.
+#[derive(Debug, thiserror::Error)]
+pub enum RollbackError {
+    /// It is not mirrored, has no previous digest, or a registry failed.
+    #[error(transparent)]
+    Image(#[from] MirrorFailure),
+    /// The lock could not be written.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+}
+
+/// Swaps the tag and its backup tag at the destination, and locks what the tag names now.
+pub async fn rollback(
+    client: &Client,
+    lock: &mut Lock,
+    root: &Path,
+    destination: &Repository,
+    tag: &str,
+) -> Result<Promoted, RollbackError> {
+    let image = name(destination, tag);
+    let nothing =
+        |problem: &str| MirrorFailure::NoBackup { image: image.clone(), problem: problem.to_owned() };
+    let Some(mut locked) = lock.get(destination, tag).cloned() else {
+        return Err(nothing("the lock does not name it").into());
+    };
+    let failed = || failed("roll back", destination, tag);
+    let repository = client.repository(&destination.registry, &destination.name).map_err(failed())?;
+    let backup = backup_tag(tag);
+    let previous = repository.manifest(&backup).await.map_err(failed())?;
+    let previous = previous.ok_or_else(|| nothing("there is no previous digest"))?;
+    let current = repository.manifest(tag).await.map_err(failed())?;
+    repository.tag(&previous, tag).await.map_err(failed())?;
+    if let Some(current) = &current {
+        repository.tag(current, &backup).await.map_err(failed())?;
+    }
+    // What the source has now stays known, so that it is not taken for something new.
+    locked.upstream = Some(locked.at_source().clone());
+    locked.digest = previous.digest.clone();
+    locked.media_type = previous.media_type.clone();
+    locked.since = Timestamp::now();
+    locked.platforms.clear();
+    locked.referrers.clear();
+    lock.insert(locked);
+    lock.store(root)?;
+    Ok(Promoted { image, digest: previous.digest, previous: current.map(|current| current.digest) })
+}
