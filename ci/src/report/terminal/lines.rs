@@ -1,7 +1,5 @@
 //! The lines that stay: a verb, and what it is about.
 
-use std::time::Duration;
-
 use images::BuildEvent;
 use images::proof::Boot;
 use kind::ClusterEvent;
@@ -11,8 +9,8 @@ use super::look::{Tone, paint};
 use crate::event::{Event, Outcome, PushEvent, RunEvent, StageEvent, TestState, TierEvent};
 use crate::report::{Report, text};
 
-/// A passing test that took longer is worth a line of its own.
-const SLOW: Duration = Duration::from_secs(1);
+/// Of a tier with no more tests than this, each is worth a line.
+const FEW: usize = 60;
 
 /// A verb in its column and what follows it.
 pub(super) fn line(tone: Tone, verb: &str, rest: &str, colour: bool) -> String {
@@ -215,18 +213,17 @@ fn tier(event: &TierEvent, report: &Report) -> Spoken {
     match event {
         TierEvent::Started { .. } | TierEvent::Found { .. } | TierEvent::TestStarted { .. } => Vec::new(),
         TierEvent::TestFinished { tier, test, outcome, took, .. } => {
-            let flaky = known(tier)
-                .and_then(|tier| tier.tests.get(test))
-                .is_some_and(|test| test.state == TestState::Flaky);
+            let tier = known(tier);
+            let report = tier.and_then(|tier| tier.tests.get(test));
+            let flaky = report.is_some_and(|report| report.state == TestState::Flaky);
+            let few = tier.is_some_and(|tier| tier.tests.len() <= FEW);
             let time = took.map_or_else(String::new, |took| format!(" ({})", text::duration(took)));
             match outcome {
                 Outcome::Failed => vec![(Tone::Bad, "FAIL", format!("{test}{time}"))],
                 Outcome::Passed if flaky => {
                     vec![(Tone::Attention, "FLAKY", format!("{test}{time}, after it had failed"))]
                 }
-                Outcome::Passed if took.is_some_and(|took| took >= SLOW) => {
-                    vec![(Tone::Good, "pass", format!("{test}{time}"))]
-                }
+                Outcome::Passed if few => vec![(Tone::Good, "pass", format!("{test}{time}"))],
                 Outcome::Passed | Outcome::Skipped { .. } => Vec::new(),
             }
         }
