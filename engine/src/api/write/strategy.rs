@@ -85,7 +85,9 @@ pub fn prepare_update(resource: &Resource, subresource: &str, old: &Value, new: 
         }
     }
     metadata::carry_over(old, new);
-    if has_generation(resource) && wanted(resource, old) != wanted(resource, new) {
+    // Which node a pod runs on is no wish.
+    if has_generation(resource) && subresource != "binding" && wanted(resource, old) != wanted(resource, new)
+    {
         let generation = old["metadata"]["generation"].as_i64().unwrap_or(0);
         metadata::set(new, "generation", json!(generation + 1));
     }
