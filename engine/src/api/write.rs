@@ -148,53 +148,52 @@ impl Write<'_> {
         duplicates: Vec<String>,
         warnings: &mut Vec<String>,
     ) -> Result<(), Status> {
-        let resource = self.resource;
-        let (kind, version) = (resource.kind.as_str(), resource.api_version());
-        let Some(fields) = object.as_object_mut() else {
-            return Err(Status::bad_request(format!("the body has to be an object of kind {kind}")));
-        };
-        for (field, expected) in [("apiVersion", version.as_str()), ("kind", kind)] {
-            let sent = fields.get(field).and_then(Value::as_str).unwrap_or_default();
-            match (sent, field) {
-                ("", _) if resource.custom => {
-                    let message = format!("Object 'Kind' is missing in '{}'", Value::Object(fields.clone()));
-                    return Err(Status::bad_request(message));
-                }
-                ("", _) => {
-                    fields.insert(field.to_owned(), Value::from(expected));
-                }
-                (sent, _) if sent == expected => {}
-                (sent, "kind") => {
-                    return Err(Status::bad_request(format!(
-                        "{sent} in version {:?} cannot be handled as a {kind}",
-                        resource.version
-                    )));
-                }
-                (sent, _) => {
-                    return Err(Status::bad_request(format!(
-                        "the API version in the data ({sent}) does not match the expected API version ({expected})"
-                    )));
-                }
-            }
-        }
+        self.check_kind(object)?;
+        let Resource { kind, version, .. } = self.resource.as_ref();
         let refused = |why: String| {
-            let version = &resource.version;
             Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
         };
-        let unknown = self.prune(object, duplicates, warnings);
-        if let Some(strict) = unknown {
+        if let Some(strict) = self.prune(object, duplicates, warnings) {
             return Err(refused(strict));
         }
         // A custom resource of wrong types is invalid, which is found later; one of the server's own kinds is no such object.
-        let metadata_only =
-            object.get("metadata").is_some_and(|metadata| !metadata.is_object() && !metadata.is_null());
-        if resource.custom && !metadata_only {
+        // Metadata is the server's own everywhere.
+        let metadata = &object["metadata"];
+        if self.resource.custom && (metadata.is_object() || metadata.is_null()) {
             return Ok(());
         }
-        match resource.schema.check_types(object).into_iter().next() {
+        match self.resource.schema.check_types(object).into_iter().next() {
             Some(FieldError { path, message, .. }) => Err(refused(format!("{path}: {message}"))),
             None => Ok(()),
         }
+    }
+
+    /// What was sent has to be of the resource's version and kind; a built-in object may leave both out.
+    fn check_kind(&self, object: &mut Value) -> Result<(), Status> {
+        let Resource { kind, version, custom, .. } = self.resource.as_ref();
+        let api_version = self.resource.api_version();
+        let Some(fields) = object.as_object_mut() else {
+            return Err(Status::bad_request(format!("the body has to be an object of kind {kind}")));
+        };
+        for (field, expected) in [("apiVersion", &api_version), ("kind", kind)] {
+            let sent = fields.get(field).and_then(Value::as_str).unwrap_or_default();
+            let message = match field {
+                _ if sent == expected => continue,
+                _ if sent.is_empty() && !custom => {
+                    fields.insert(field.to_owned(), Value::from(expected.as_str()));
+                    continue;
+                }
+                _ if sent.is_empty() => {
+                    format!("Object 'Kind' is missing in '{}'", Value::Object(fields.clone()))
+                }
+                "kind" => format!("{sent} in version {version:?} cannot be handled as a {kind}"),
+                _ => format!(
+                    "the API version in the data ({sent}) does not match the expected API version ({expected})"
+                ),
+            };
+            return Err(Status::bad_request(message));
+        }
+        Ok(())
     }
 
     /// Drops unknown fields, with a warning for each; under strict validation tells of them instead.
