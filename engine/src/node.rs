@@ -1,10 +1,12 @@
 //! The node: a kubelet that runs the pods bound to it as processes in Linux namespaces, an ordinary client of the API.
 
 pub(crate) mod container;
+mod exec;
 pub mod image;
 mod log;
 mod options;
 pub(crate) mod pod;
+mod probe;
 pub(crate) mod references;
 pub mod rooted;
 pub mod sandbox;
