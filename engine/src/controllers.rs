@@ -27,7 +27,7 @@ mod selector;
 
 pub(crate) mod cache;
 mod context;
-mod events;
+pub(crate) mod events;
 pub(crate) mod informer;
 mod inventory;
 mod queue;

@@ -70,7 +70,11 @@ impl Recorder {
     where
         K: Resource<DynamicType = ()>,
     {
-        let regarding = about.object_ref(&());
+        self.record_about(component, about.object_ref(&()), note);
+    }
+
+    /// As `record`, about what `regarding` names, which may be a part of an object.
+    pub(crate) fn record_about(&self, component: &'static str, regarding: ObjectReference, note: Note) {
         let this = self.clone();
         tokio::spawn(async move {
             if let Err(error) = this.write(component, regarding, note.clone()).await {

@@ -3,9 +3,11 @@
 //! A line is `<time> <stdout|stderr> <F|P> <text>`; `P` marks a part of a line that was too long or had no end. A file that
 //! grows beyond the limit is put aside once; what was put aside before is forgotten.
 
+mod index;
 mod read;
 mod write;
 
+pub(crate) use index::{Logs, PodLogs};
 pub(crate) use read::{last_words, stream};
 pub(crate) use write::collect;
 
@@ -14,6 +16,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::watch;
+
+/// A file that has become larger than this is put aside.
+pub(crate) const LIMIT: u64 = 10 << 20;
 
 /// The log of one instance of a container.
 #[derive(Debug)]

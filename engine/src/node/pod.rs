@@ -7,5 +7,11 @@ pub(crate) mod decide;
 pub(crate) mod observed;
 pub(crate) mod status;
 
+mod ground;
+mod instance;
+mod report;
+mod start;
+pub(crate) mod worker;
+
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,8 @@ use crate::isolation::HostSide;
 /// An image that can be run.
 #[derive(Debug, Clone)]
 pub struct Image {
+    /// What the reference meant: the digest of an index or a manifest.
+    pub named: Digest,
     /// Digest of its manifest.
     pub digest: Digest,
     /// Its configuration.
@@ -154,6 +156,7 @@ impl Puller {
         drop(tags);
         let bytes = self.store.blob(&digest)?;
         let document: Document = serde_json::from_slice(&bytes).ok()?;
+        let named = digest.clone();
         let (digest, manifest) = match document.select(&self.platform) {
             Some(selected) => {
                 let bytes = self.store.blob(&selected.digest)?;
@@ -167,7 +170,7 @@ impl Puller {
         if !layers.iter().all(|layer| self.store.has_layer(layer)) {
             return None;
         }
-        Some(Image { digest, configuration, layers: self.store.stack(&layers).ok()? })
+        Some(Image { named, digest, configuration, layers: self.store.stack(&layers).ok()? })
     }
 
     /// Fetches whatever of the image is not here yet.
@@ -190,12 +193,12 @@ impl Puller {
         }
         if reference.digest.is_none() {
             let mut tags = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
-            tags.insert(reference.clone(), named);
+            tags.insert(reference.clone(), named.clone());
         }
         let layers: Vec<Digest> = manifest.layers.into_iter().map(|layer| layer.digest).collect();
         let store = Arc::clone(&self.store);
         let layers = blocking(move || Ok(store.stack(&layers)?)).await?;
-        Ok(Image { digest, configuration, layers })
+        Ok(Image { named, digest, configuration, layers })
     }
 
     async fn document(

@@ -87,6 +87,8 @@ pub(crate) struct Container {
     pub restarts: i32,
     /// How long the next restart waits after the end; nothing before the first end.
     pub delay: Option<Duration>,
+    /// How long the last failed pull was waited for.
+    pub pull_delay: Duration,
     /// Image of the latest instance, by digest.
     pub image_id: String,
     /// Id of the latest instance.
@@ -219,6 +221,7 @@ impl Container {
             earlier: None,
             restarts: 0,
             delay: None,
+            pull_delay: Duration::ZERO,
             image_id: String::new(),
             id: None,
         }
@@ -245,10 +248,16 @@ impl Container {
         }
     }
 
+    /// How many instances there have been.
+    pub(crate) fn instances(&self) -> i32 {
+        if self.id.is_some() { self.restarts + 1 } else { 0 }
+    }
+
     /// An instance runs.
     pub(crate) fn runs(&mut self, id: String, image_id: String, run: Run) {
         self.note_instance(Some(id));
         self.image_id = image_id;
+        self.pull_delay = Duration::ZERO;
         self.phase = Phase::Running(run);
     }
 
@@ -275,9 +284,7 @@ impl Container {
     }
 
     fn note_instance(&mut self, id: Option<String>) {
-        if self.id.is_some() || self.ended.is_some() {
-            self.restarts += 1;
-        }
+        self.restarts = self.instances();
         self.id = id;
     }
 

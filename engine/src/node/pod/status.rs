@@ -14,7 +14,7 @@ use super::decide::{is_complete, restart_due, restart_policy};
 use super::observed::{Container, Ended, Ground, Observed, Phase, Role, specifications};
 
 /// Conditions that the node owns; others are left to who wrote them.
-const OURS: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
+pub(crate) const OURS: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
 
 /// The status of `pod`; its present one gives the times of the last transitions.
 pub(crate) fn status(pod: &Pod, observed: &Observed, host_ip: &str, now: Timestamp) -> PodStatus {
