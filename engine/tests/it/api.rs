@@ -7,5 +7,5 @@ mod connections;
 mod hook;
 mod read;
 mod review;
-mod server;
+pub mod server;
 mod writes;

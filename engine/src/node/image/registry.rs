@@ -111,6 +111,8 @@ impl Registries {
             Client::builder().connect_timeout(Duration::from_secs(10)).read_timeout(Duration::from_secs(60));
         // A mirror is a neighbour: no proxy, and no need for the certificates of a machine that may have none.
         let builder = if mirror { timeouts.no_proxy().tls_certs_only([]) } else { timeouts };
+        // Building panics without one. Fails only if a provider was chosen before, which then serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = builder.build().map_err(|source| PullError::Client { source })?;
         Ok(slot.insert(client).clone())
     }

@@ -121,6 +121,15 @@ impl Instance {
     }
 }
 
+impl Drop for Instance {
+    /// An engine that ends in disorder leaves no container behind.
+    fn drop(&mut self) {
+        if !self.over.is_cancelled() {
+            self.kill();
+        }
+    }
+}
+
 /// The signal an image wants: `SIGTERM`, `TERM` or a number.
 pub(crate) fn stop_signal(text: Option<&str>) -> Signal {
     let text = text.unwrap_or_default();

@@ -22,6 +22,12 @@ pub fn role(commands: &[&str]) -> ! {
                 Ok(()) => println!("wrote {argument}"),
                 Err(error) => println!("{argument}: {error}"),
             },
+            "await" => {
+                let (file, content) = argument.split_once('=').unwrap();
+                while fs::read_to_string(file).unwrap() != content {
+                    std::thread::yield_now();
+                }
+            }
             "terminate-with" => fs::write("/dev/termination-log", argument).unwrap(),
             "serve" => serve(argument),
             "fetch" => println!("{}", fetch(argument)),

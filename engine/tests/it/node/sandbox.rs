@@ -20,7 +20,7 @@ use tokio::net::unix::pipe;
 use crate::role::ROLE;
 
 /// Runs a test in a network of its own.
-fn in_own_network<T>(test: impl AsyncFnOnce() -> T) -> T {
+pub fn in_own_network<T>(test: impl AsyncFnOnce() -> T) -> T {
     unshare(CloneFlags::CLONE_NEWNET).unwrap();
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test())
 }
