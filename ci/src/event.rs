@@ -315,13 +315,6 @@ pub enum TierEvent {
         /// Names of its tests.
         tests: Vec<String>,
     },
-    /// A test began.
-    TestStarted {
-        /// The tier.
-        tier: String,
-        /// The test.
-        test: TestId,
-    },
     /// A test ended; a test that is tried again ends once per attempt.
     TestFinished {
         /// The tier.

@@ -168,9 +168,6 @@ pub struct TestReport {
     pub test: TestId,
     /// How it ended after all its attempts.
     pub state: TestState,
-    /// Whether it is under way.
-    #[serde(skip)]
-    pub running: bool,
     /// Its attempts; none when it was not run.
     pub attempts: Vec<Attempt>,
 }

@@ -215,10 +215,8 @@ impl Report {
                     tier.test(&TestId { suite: suite.clone(), name: name.clone() });
                 }
             }
-            TierEvent::TestStarted { tier, test } => self.tier(tier).test(test).running = true,
             TierEvent::TestFinished { tier, test, outcome, took, output } => {
                 let test = self.tier(tier).test(test);
-                test.running = false;
                 test.attempts.push(Attempt {
                     at,
                     outcome: outcome.clone(),
@@ -311,7 +309,6 @@ impl TierReport {
         self.tests.entry(test.clone()).or_insert_with(|| TestReport {
             test: test.clone(),
             state: TestState::NotRun,
-            running: false,
             attempts: Vec::new(),
         })
     }

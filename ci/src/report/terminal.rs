@@ -12,6 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use look::Look;
+pub(super) use status::status;
 pub use summary::summary;
 
 use super::Report;
@@ -68,7 +69,7 @@ impl Reporter for Terminal {
     }
 
     fn tick(&mut self, now: Timestamp) -> io::Result<()> {
-        let Some(status) = status::status(&self.report, now) else {
+        let Some(status) = status(&self.report, now) else {
             return Ok(());
         };
         if self.look.live {

@@ -48,6 +48,24 @@ fn told(records: &[Record]) -> String {
 }
 
 #[test]
+fn the_status_line_says_what_is_under_way() {
+    // What the status is right after each event that changes it.
+    let mut report = Report::default();
+    let mut seen = Vec::new();
+    for record in failing() {
+        report.add(&record);
+        let status = terminal::status(&report, record.at);
+        // Without the time in front of it.
+        let status = status.map(|status| status.split("  ").nth(1).unwrap_or_default().to_string());
+        if seen.last() != Some(&status) {
+            seen.push(status);
+        }
+    }
+    let lines: Vec<String> = seen.into_iter().map(|status| status.unwrap_or("(none)".to_string())).collect();
+    insta::assert_snapshot!("failing.status", lines.join("\n"));
+}
+
+#[test]
 fn junit_has_reruns_and_never_passes_what_did_not_run() {
     insta::assert_snapshot!("failing.junit.xml", junit(&fold(&failing())).unwrap());
 }

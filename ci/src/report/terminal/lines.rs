@@ -211,7 +211,7 @@ fn tier(event: &TierEvent, report: &Report) -> Spoken {
         None => String::new(),
     };
     match event {
-        TierEvent::Started { .. } | TierEvent::Found { .. } | TierEvent::TestStarted { .. } => Vec::new(),
+        TierEvent::Started { .. } | TierEvent::Found { .. } => Vec::new(),
         TierEvent::TestFinished { tier, test, outcome, took, .. } => {
             let tier = known(tier);
             let report = tier.and_then(|tier| tier.tests.get(test));

@@ -2,19 +2,20 @@
 
 use jiff::Timestamp;
 
-use crate::report::{Report, State, TierReport, text};
+use crate::event::{Stage, TestState};
+use crate::report::{Report, StageReport, State, TierReport, text};
 
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
-/// Running tests named at once.
-const NAMED: usize = 2;
+/// When no more tests than these are awaited, they are named.
+const NAMED: usize = 3;
 
 /// The moving sign that shows somebody is at work.
 pub(super) fn frame(now: Timestamp) -> &'static str {
     FRAMES[usize::try_from(now.as_millisecond() / 100).unwrap_or(0) % FRAMES.len()]
 }
 
-/// As in "1m 04s  compiling 60 of 241 (kube-core) · unit 3 of 5"; `None` before the run and after it.
-pub(super) fn status(report: &Report, now: Timestamp) -> Option<String> {
+/// As in "1m 04s  compiling 60 of 241 (kube-core) · Unit Tests 3 of 5"; `None` before the run and after it.
+pub(in crate::report) fn status(report: &Report, now: Timestamp) -> Option<String> {
     let began = report.began.filter(|_| report.verdict.is_none())?;
     let mut parts = Vec::new();
     for compilation in report.compilations.iter().filter(|compilation| compilation.span.took.is_none()) {
@@ -25,11 +26,12 @@ pub(super) fn status(report: &Report, now: Timestamp) -> Option<String> {
         let latest = compilation.latest.as_ref().map_or_else(String::new, |latest| format!(" ({latest})"));
         parts.push(format!("{progress}{latest}"));
     }
-    let waiting = report.components.iter().filter(|component| !component.ready && report.verdict.is_none());
-    for component in waiting {
-        if let Some(waiting) = &component.waiting {
-            parts.push(format!("{} waits for {waiting}", component.name));
-        }
+    let given_up = |stage: &StageReport| stage.stage == Stage::Deploy && stage.state == State::Failed;
+    let components = report.components.iter().filter(|component| !component.ready);
+    if !report.stages.iter().any(given_up) {
+        parts.extend(components.filter_map(|component| {
+            Some(format!("{} waits for {}", component.name, component.waiting.as_ref()?))
+        }));
     }
     parts
         .extend(report.tiers.iter().filter(|tier| tier.state == State::Running && tier.has_tests).map(tests));
@@ -43,7 +45,7 @@ pub(super) fn status(report: &Report, now: Timestamp) -> Option<String> {
     Some(format!("{since}  {}", parts.join(" · ")))
 }
 
-/// As in "unit 120 of 612, 1 failed: kettle heat::tests::water_boils".
+/// As in "Unit Tests 611 of 612, 1 failed, waiting for heat::tests::water_boils".
 fn tests(tier: &TierReport) -> String {
     let counts = tier.counts();
     let total = tier.tests.len();
@@ -51,12 +53,13 @@ fn tests(tier: &TierReport) -> String {
         0 => String::new(),
         failed => format!(", {failed} failed"),
     };
-    let running: Vec<&str> =
-        tier.tests.values().filter(|test| test.running).map(|test| test.test.name.as_str()).collect();
-    let named = match running.len() {
-        0 => String::new(),
-        1..=NAMED => format!(": {}", running.join(", ")),
-        more => format!(": {} and {} more", running[..NAMED].join(", "), more - NAMED),
+    let awaited = match counts.not_run {
+        1..=NAMED => {
+            let awaited = tier.tests.values().filter(|test| test.state == TestState::NotRun);
+            let names: Vec<&str> = awaited.map(|test| test.test.name.as_str()).collect();
+            format!(", waiting for {}", names.join(", "))
+        }
+        _ => String::new(),
     };
-    format!("{} {} of {total}{failed}{named}", tier.title, total - counts.not_run)
+    format!("{} {} of {total}{failed}{awaited}", tier.title, total - counts.not_run)
 }
