@@ -203,11 +203,14 @@ pub struct Counts {
     pub not_run: usize,
 }
 
-/// One run of cargo.
+/// What cargo does or did for a platform.
 #[derive(Clone, Debug, Serialize)]
 pub struct Compilation {
     /// For this platform.
     pub platform: String,
+    /// Whether it is under way.
+    #[serde(skip)]
+    pub running: bool,
     /// Steps that are done, and how many there are.
     #[serde(skip)]
     pub progress: Option<(usize, usize)>,
@@ -216,9 +219,9 @@ pub struct Compilation {
     pub latest: Option<String>,
     /// Crates that were compiled.
     pub compiled: usize,
-    /// When.
-    #[serde(flatten)]
-    pub span: Span,
+    /// How long it took, all runs together.
+    #[serde(with = "seconds", rename = "seconds")]
+    pub took: Duration,
 }
 
 /// An image.

@@ -1,5 +1,7 @@
 //! Events into a report, one at a time. Pure: the same events give the same report, live and when told again.
 
+use std::time::Duration;
+
 use images::{BuildEvent, BuiltImage};
 use jiff::Timestamp;
 use kind::ClusterEvent;
@@ -23,7 +25,7 @@ impl Report {
         match event {
             Event::Run(event) => self.add_run(event),
             Event::Stage(event) => self.add_stage(*at, event),
-            Event::Build(event) => self.add_build(*at, event),
+            Event::Build(event) => self.add_build(event),
             Event::Push(event) => self.add_push(event),
             Event::Cluster(event) => self.add_cluster(event),
             Event::Deploy(event) => self.add_deploy(*at, event),
@@ -87,6 +89,7 @@ impl Report {
                 stage.state = State::Failed;
                 stage.span.took = Some(*took);
                 stage.problem = Some(problem.clone());
+                self.compilations.iter_mut().for_each(|compilation| compilation.running = false);
             }
             StageEvent::Reused { stage, reason } => {
                 let stage = self.stage(*stage);
@@ -96,11 +99,13 @@ impl Report {
         }
     }
 
-    fn add_build(&mut self, at: Timestamp, event: &BuildEvent) {
+    fn add_build(&mut self, event: &BuildEvent) {
         match event {
             BuildEvent::CompileStarted { platform, .. } => {
                 let compilation = self.compilation(&platform.to_string());
-                compilation.span.began = Some(at);
+                compilation.running = true;
+                compilation.progress = None;
+                compilation.latest = None;
             }
             BuildEvent::Progress { platform, done, total } => {
                 self.compilation(&platform.to_string()).progress = Some((*done, *total));
@@ -112,10 +117,10 @@ impl Report {
                     compilation.compiled += 1;
                 }
             }
-            BuildEvent::CompileFinished { platform, compiled, duration } => {
+            BuildEvent::CompileFinished { platform, compiled: _, duration } => {
                 let compilation = self.compilation(&platform.to_string());
-                compilation.compiled = *compiled;
-                compilation.span.took = Some(*duration);
+                compilation.running = false;
+                compilation.took += *duration;
             }
             BuildEvent::CompilerLine { .. } | BuildEvent::Assembling { .. } => {}
             BuildEvent::Built(image) => self.add_image(image),
@@ -278,10 +283,11 @@ impl Report {
     fn compilation(&mut self, platform: &str) -> &mut Compilation {
         let new = || Compilation {
             platform: platform.to_string(),
+            running: false,
             progress: None,
             latest: None,
             compiled: 0,
-            span: Span::default(),
+            took: Duration::ZERO,
         };
         found_or_new(&mut self.compilations, |compilation| compilation.platform == platform, new)
     }

@@ -18,7 +18,7 @@ pub(super) fn frame(now: Timestamp) -> &'static str {
 pub(in crate::report) fn status(report: &Report, now: Timestamp) -> Option<String> {
     let began = report.began.filter(|_| report.verdict.is_none())?;
     let mut parts = Vec::new();
-    for compilation in report.compilations.iter().filter(|compilation| compilation.span.took.is_none()) {
+    for compilation in report.compilations.iter().filter(|compilation| compilation.running) {
         let progress = match compilation.progress {
             Some((done, total)) => format!("compiling {done} of {total}"),
             None => "compiling".to_string(),
@@ -33,13 +33,14 @@ pub(in crate::report) fn status(report: &Report, now: Timestamp) -> Option<Strin
             Some(format!("{} waits for {}", component.name, component.waiting.as_ref()?))
         }));
     }
-    parts
-        .extend(report.tiers.iter().filter(|tier| tier.state == State::Running && tier.has_tests).map(tests));
+    let tiers = || report.tiers.iter().filter(|tier| tier.state == State::Running);
+    parts.extend(tiers().filter(|tier| !tier.tests.is_empty()).map(tests));
     if parts.is_empty() {
         let stages = report.stages.iter().filter(|stage| stage.state == State::Running);
-        parts.extend(stages.map(|stage| stage.stage.to_string()));
-        let tiers = report.tiers.iter().filter(|tier| tier.state == State::Running);
-        parts.extend(tiers.map(|tier| tier.title.clone()));
+        parts.extend(stages.map(|stage| format!("stage {}", stage.stage)));
+    }
+    if parts.is_empty() {
+        parts.extend(tiers().map(|tier| tier.title.clone()));
     }
     let since = text::duration(now.duration_since(began).unsigned_abs());
     Some(format!("{since}  {}", parts.join(" · ")))
