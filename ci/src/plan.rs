@@ -438,7 +438,7 @@ fn planned(tier: &Tier, kept: &[&Tier], without: &[String]) -> PlannedTier {
 
 fn check_images(tier: &PlannedTier, known: &[&str]) -> Result<(), PlanError> {
     for value in tier.work.environment().values() {
-        for image in spec::image_placeholders(value).filter(|image| !known.contains(image)) {
+        if let Some(image) = spec::image_placeholders(value).find(|image| !known.contains(image)) {
             return Err(PlanError::UnknownImage {
                 tier: tier.name.clone(),
                 image: image.to_owned(),
