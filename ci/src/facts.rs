@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use images::Platform;
+use images::{Platform, toolchain};
 use serde::Serialize;
 use xshell::{Shell, cmd};
 
@@ -17,6 +17,8 @@ pub struct Facts {
     pub cores: usize,
     /// `created` of images, in seconds since 1970.
     pub source_date_epoch: u64,
+    /// What images can be compiled with.
+    pub toolchains: toolchain::Facts,
     /// What a cluster could be made of.
     pub cluster: kind::Facts,
 }
@@ -31,8 +33,8 @@ pub struct Commit {
 }
 
 impl Facts {
-    /// Looks at this machine and at the checkout in `root`.
-    pub async fn gather(root: &Path) -> Facts {
+    /// Looks at this machine and at the checkout in `root`, whose runs leave their files in `home`.
+    pub async fn gather(root: &Path, home: &Path) -> Facts {
         Facts {
             commit: commit(root),
             platform: Platform::host(),
@@ -41,6 +43,7 @@ impl Facts {
                 std::env::var("SOURCE_DATE_EPOCH").ok().as_deref(),
                 root,
             ),
+            toolchains: toolchain::Facts::gather(root, &toolchain::directory(&home.join("cache"))),
             cluster: kind::Facts::gather().await,
         }
     }

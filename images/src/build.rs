@@ -68,6 +68,13 @@ pub struct BuiltManifest {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "event")]
 pub enum BuildEvent {
+    /// A toolchain is being made, which happens once on a machine.
+    Preparing {
+        /// For this platform.
+        platform: Platform,
+        /// Which part of it, as in "building the standard library for …".
+        what: String,
+    },
     /// cargo was started.
     CompileStarted {
         /// For this platform.

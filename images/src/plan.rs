@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::platform::Platform;
 use crate::recipe::{Binary, Recipe, Recipes};
-use crate::toolchain::{self, Toolchain, ToolchainMissing};
+use crate::toolchain::{self, Facts, Toolchain, ToolchainMissing};
 
 /// What somebody wants built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct BuildRequest {
     pub profile: Option<String>,
     /// `created` of the images in seconds since 1970, see [`source_date_epoch`].
     pub source_date_epoch: u64,
+    /// What this machine can compile with.
+    pub toolchains: Facts,
 }
 
 /// Which of the declared platforms are wanted.
@@ -127,7 +129,7 @@ pub fn plan(recipes: &Recipes, request: &BuildRequest) -> Result<BuildPlan, Plan
     let images = chosen(recipes, &request.images)?
         .into_iter()
         .map(|recipe| {
-            let platforms = wanted(recipe, &request.platforms)?;
+            let platforms = wanted(recipe, &request.platforms, &request.toolchains.host)?;
             Ok(PlannedImage { recipe: recipe.clone(), platforms })
         })
         .collect::<Result<Vec<_>, PlanError>>()?;
@@ -137,7 +139,7 @@ pub fn plan(recipes: &Recipes, request: &BuildRequest) -> Result<BuildPlan, Plan
         cache: request.cache.join("images"),
         profile: request.profile.clone(),
         source_date_epoch: request.source_date_epoch,
-        compilations: compilations(&images)?,
+        compilations: compilations(&images, &request.toolchains)?,
         images,
     })
 }
@@ -169,10 +171,10 @@ fn chosen<'a>(recipes: &'a Recipes, names: &[String]) -> Result<Vec<&'a Recipe>,
     names.iter().map(find).collect()
 }
 
-fn wanted(recipe: &Recipe, platforms: &Platforms) -> Result<Vec<Platform>, PlanError> {
+fn wanted(recipe: &Recipe, platforms: &Platforms, host: &Platform) -> Result<Vec<Platform>, PlanError> {
     let asked = match platforms {
         Platforms::Declared => return Ok(recipe.platforms.clone()),
-        Platforms::Host => vec![Platform::host()],
+        Platforms::Host => vec![host.clone()],
         Platforms::Only(platforms) => platforms.clone(),
     };
     if let Some(platform) = asked.iter().find(|platform| !recipe.platforms.contains(platform)) {
@@ -181,7 +183,7 @@ fn wanted(recipe: &Recipe, platforms: &Platforms) -> Result<Vec<Platform>, PlanE
     Ok(recipe.platforms.iter().filter(|platform| asked.contains(platform)).cloned().collect())
 }
 
-fn compilations(images: &[PlannedImage]) -> Result<Vec<Compilation>, PlanError> {
+fn compilations(images: &[PlannedImage], facts: &Facts) -> Result<Vec<Compilation>, PlanError> {
     let mut by_platform: BTreeMap<Platform, BTreeMap<String, String>> = BTreeMap::new();
     for PlannedImage { recipe, platforms } in images {
         let Binary::Cargo { package, bin } = &recipe.binary else { continue };
@@ -196,7 +198,9 @@ fn compilations(images: &[PlannedImage]) -> Result<Vec<Compilation>, PlanError> 
     }
     by_platform
         .into_iter()
-        .map(|(platform, binaries)| Ok(Compilation { toolchain: toolchain::choose(&platform)?, binaries }))
+        .map(|(platform, binaries)| {
+            Ok(Compilation { toolchain: toolchain::choose(&platform, facts)?, binaries })
+        })
         .collect()
 }
 
@@ -229,6 +233,7 @@ mod tests {
             platforms,
             profile: None,
             source_date_epoch: 0,
+            toolchains: Facts::gather(Path::new("."), Path::new("/nonexistent")),
         }
     }
 

@@ -98,6 +98,16 @@ impl Platform {
         self.row.qemu
     }
 
+    /// The Rust target whose programs need nothing from the image, where Rust has one with a ready way to it.
+    pub fn static_triple(&self) -> Option<String> {
+        match self.architecture() {
+            "amd64" | "arm64" => Some(format!("{}-unknown-linux-musl", self.rust_architecture())),
+            "arm" => Some(format!("{}-unknown-linux-musleabihf", self.rust_architecture())),
+            "riscv64" => Some("riscv64gc-unknown-linux-musl".to_string()),
+            _ => None,
+        }
+    }
+
     /// A name that is also a file name, e.g. `linux-arm64`.
     pub fn slug(&self) -> String {
         self.to_string().replace('/', "-")

@@ -38,6 +38,7 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
     let workspace = Workspace::find()?;
     let recipes = recipe::load(&workspace.root)
         .map_err(|error| Failure::new(Reason::Declaration, &error, error.hint()))?;
+    let facts = Facts::gather(&workspace.root, &workspace.home).await;
     let request = BuildRequest {
         root: workspace.root.clone(),
         cache: workspace.home.join("cache"),
@@ -48,7 +49,8 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
             (false, platforms) => Platforms::Only(platforms.to_vec()),
         },
         profile: None,
-        source_date_epoch: Facts::gather(&workspace.root).await.source_date_epoch,
+        source_date_epoch: facts.source_date_epoch,
+        toolchains: facts.toolchains,
     };
     let plan = images::plan(&recipes, &request)
         .map_err(|error| Failure::new(Reason::Declaration, &error, error.hint()))?;

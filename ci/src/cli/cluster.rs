@@ -143,7 +143,7 @@ pub(super) fn request(workspace: &Workspace, name: String) -> Request {
 
 pub(super) async fn decide(workspace: &Workspace, request: &Request) -> Result<(Plan, Cluster), Failure> {
     let declaration = declaration::load(&workspace.root, PIPELINE)?;
-    let facts = Facts::gather(&workspace.root).await;
+    let facts = Facts::gather(&workspace.root, &workspace.home).await;
     let plan = plan::plan(&declaration, &facts, request)?;
     let cluster = plan.cluster.clone().ok_or_else(|| {
         Failure::says(Reason::Declaration, format!("the pipeline `{PIPELINE}` has no cluster"), None)

@@ -3,6 +3,7 @@
 use ci::exit::Reason;
 use ci::facts::Facts;
 use clap::Args;
+use images::Platform;
 use kind::Provider;
 use serde::Serialize;
 use xshell::{Shell, cmd};
@@ -32,7 +33,7 @@ struct Finding {
 
 pub(super) async fn run(arguments: Arguments) -> Outcome {
     let workspace = Workspace::find()?;
-    let facts = Facts::gather(&workspace.root).await;
+    let facts = Facts::gather(&workspace.root, &workspace.home).await;
     let findings = look(&facts);
     let lacks = findings.iter().any(|finding| finding.needed && finding.found.is_none());
     match arguments.json {
@@ -78,8 +79,22 @@ fn look(facts: &Facts) -> Vec<Finding> {
             version_of("kubectl", &["version", "--client"]),
             "not needed, but good to look around with: https://kubernetes.io/docs/tasks/tools/",
         ),
+        foreign(facts),
         optional("git", version("git"), "without it the report names no commit: apt-get install git"),
     ]
+}
+
+/// What compiles for platforms that are not this machine's.
+fn foreign(facts: &Facts) -> Finding {
+    let foreign = Platform::all()
+        .find(|platform| *platform != facts.platform && matches!(platform.architecture(), "amd64" | "arm64"));
+    let (found, hint) =
+        match foreign.map(|platform| (images::toolchain::choose(&platform, &facts.toolchains), platform)) {
+            Some((Ok(toolchain), platform)) => (Some(format!("{platform}: {}", toolchain.why)), None),
+            Some((Err(missing), _)) => (None, Some(missing.hint())),
+            None => (None, None),
+        };
+    Finding { what: "foreign images", found, needed: false, hint }
 }
 
 fn shown(finding: &Finding) -> String {

@@ -94,6 +94,15 @@ fn facts() -> Facts {
         platform: Platform::host(),
         cores: 2,
         source_date_epoch: 0,
+        toolchains: images::toolchain::Facts {
+            host: Platform::host(),
+            directory: "/w/target/slipway/cache/toolchains".into(),
+            compiler: None,
+            built_libraries: Default::default(),
+            can_fetch_sources: false,
+            zig: None,
+            can_install_zig: false,
+        },
         cluster: kind::Facts {
             container_engine: None,
             kind_installed: false,

@@ -122,6 +122,11 @@ impl Report {
                 compilation.running = false;
                 compilation.took += *duration;
             }
+            BuildEvent::Preparing { platform, what } => {
+                let compilation = self.compilation(&platform.to_string());
+                compilation.running = true;
+                compilation.latest = Some(what.clone());
+            }
             BuildEvent::CompilerLine { .. } | BuildEvent::Assembling { .. } => {}
             BuildEvent::Built(image) => self.add_image(image),
         }

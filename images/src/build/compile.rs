@@ -12,6 +12,7 @@ use xshell::{Shell, cmd};
 use super::BuildEvent;
 use crate::cargo::{self, Artifact, Said};
 use crate::plan::{BuildPlan, Compilation};
+use crate::toolchain::{self, PrepareError};
 
 /// cargo did not give what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,9 @@ pub enum CompileError {
         /// What the compiler said.
         output: String,
     },
+    /// Its toolchain could not be made.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
     /// It succeeded without the binary.
     #[error("find the binary `{bin}` of the crate `{package}` among what cargo built{}", elsewhere(found))]
     NoBinary {
@@ -58,6 +62,7 @@ impl CompileError {
     /// The edit or command that helps.
     pub fn hint(&self) -> Option<String> {
         match self {
+            CompileError::Prepare(error) => error.hint(),
             CompileError::Run { .. } => Some("is cargo installed and on PATH?".to_string()),
             CompileError::Failed { krate, .. } => {
                 krate.as_ref().map(|name| format!("see it alone with `cargo check -p {name}`"))
@@ -77,6 +82,13 @@ pub(super) fn compile(
 ) -> Result<BTreeMap<String, PathBuf>, CompileError> {
     let Compilation { toolchain, binaries } = compilation;
     let platform = &toolchain.platform;
+    for preparation in &toolchain.preparation {
+        observer(BuildEvent::Preparing { platform: platform.clone(), what: preparation.to_string() });
+        let say = |line: &str| {
+            observer(BuildEvent::CompilerLine { platform: platform.clone(), line: line.to_string() });
+        };
+        toolchain::prepare(preparation, &say)?;
+    }
     let started = Instant::now();
     let (command, text) = command(plan, compilation)?;
     observer(BuildEvent::CompileStarted {
@@ -140,7 +152,12 @@ fn command(plan: &BuildPlan, compilation: &Compilation) -> Result<(Command, Stri
         "{program} {subcommand...} --workspace {picked...} --target {triple} {profile...} --message-format=json-render-diagnostics"
     );
     let text = command.to_string();
-    Ok((Command::from(command.envs(toolchain.environment.iter().cloned())), text))
+    let mut command = command.envs(toolchain.environment.iter().cloned());
+    if !toolchain.flags.is_empty() {
+        let variable = format!("CARGO_TARGET_{}_RUSTFLAGS", triple.to_uppercase().replace('-', "_"));
+        command = command.env(variable, toolchain.flags.join(" "));
+    }
+    Ok((Command::from(command), text))
 }
 
 fn find(artifacts: &[Artifact], bin: &str, package: &str) -> Result<PathBuf, CompileError> {

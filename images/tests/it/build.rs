@@ -9,7 +9,9 @@ use images::document::{ImageConfig, Index, Manifest};
 use images::plan::{BuildPlan, BuildRequest, Platforms, plan};
 use images::proof::{Boot, Linkage};
 use images::registry::{Options, serve};
-use images::{BuildEvent, BuiltImage, Destination, Digest, Layout, PublishEvent, build, publish, recipe};
+use images::{
+    BuildEvent, BuiltImage, Destination, Digest, Layout, PublishEvent, build, publish, recipe, toolchain,
+};
 
 use crate::content::client;
 
@@ -47,7 +49,10 @@ fn workspace(dir: &Path) -> PathBuf {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     };
-    write("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"greeter\"]\n[profile.dev]\ndebug = false\n");
+    write(
+        "Cargo.toml",
+        "[workspace]\nresolver = \"3\"\nmembers = [\"greeter\"]\n[profile.dev]\ndebug = false\n",
+    );
     write(".cargo/config.toml", CONFIG);
     write("greeter/Cargo.toml", "[package]\nname = \"greeter\"\nversion = \"1.0.0\"\nedition = \"2024\"\n");
     write("greeter/src/main.rs", PROGRAM);
@@ -64,6 +69,7 @@ fn request(root: &Path) -> BuildRequest {
         platforms: Platforms::Host,
         profile: None,
         source_date_epoch: 1_700_000_000,
+        toolchains: toolchain::Facts::gather(root, &root.join("target/slipway/toolchains")),
     }
 }
 

@@ -100,6 +100,9 @@ fn stage(event: &StageEvent) -> Spoken {
 
 fn build(event: &BuildEvent) -> Spoken {
     match event {
+        BuildEvent::Preparing { platform, what } => {
+            vec![(Tone::Plain, "Preparing", format!("{platform}: {what}, once on this machine"))]
+        }
         BuildEvent::CompileStarted { platform, binaries, .. } => {
             let what = match binaries.is_empty() {
                 true => "the workspace".to_string(),
