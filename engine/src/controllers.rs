@@ -8,7 +8,10 @@ use self::context::Context;
 use self::queue::Tasks;
 
 mod aggregation;
+mod cron_job;
+mod daemon_set;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod garbage_collector;
 mod job;
@@ -60,7 +63,10 @@ pub async fn run(client: kube::Client, options: Options, shutdown: CancellationT
     deployment::start(&context, &mut tasks);
     replicaset::start(&context, &mut tasks);
     stateful_set::start(&context, &mut tasks);
+    daemon_set::start(&context, &mut tasks);
     job::start(&context, &mut tasks);
+    cron_job::start(&context, &mut tasks);
+    disruption::start(&context, &mut tasks);
     endpoints::start(&context, &mut tasks);
     node_lifecycle::start(&context, &mut tasks);
     pod_garbage::start(&context, &mut tasks);

@@ -4,14 +4,15 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::future::join_all;
-use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service,
     ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
@@ -58,7 +59,10 @@ pub(crate) struct Context {
     pub deployments: Arc<Informer<Deployment>>,
     pub replica_sets: Arc<Informer<ReplicaSet>>,
     pub stateful_sets: Arc<Informer<StatefulSet>>,
+    pub daemon_sets: Arc<Informer<DaemonSet>>,
     pub revisions: Arc<Informer<ControllerRevision>>,
+    pub cron_jobs: Arc<Informer<CronJob>>,
+    pub budgets: Arc<Informer<PodDisruptionBudget>>,
     pub jobs: Arc<Informer<Job>>,
 }
 
@@ -85,7 +89,10 @@ impl Context {
             deployments: informer(&client),
             replica_sets: informer(&client),
             stateful_sets: informer(&client),
+            daemon_sets: informer(&client),
             revisions: informer(&client),
+            cron_jobs: informer(&client),
+            budgets: informer(&client),
             jobs: informer(&client),
             client,
             options,
@@ -115,7 +122,10 @@ impl Context {
             deployments,
             replica_sets,
             stateful_sets,
+            daemon_sets,
             revisions,
+            cron_jobs,
+            budgets,
             jobs,
         } = self;
         tasks.spawn(inventory.clone().run(tasks.shutdown().clone()));
@@ -143,7 +153,10 @@ impl Context {
             deployments,
             replica_sets,
             stateful_sets,
+            daemon_sets,
             revisions,
+            cron_jobs,
+            budgets,
             jobs
         );
     }

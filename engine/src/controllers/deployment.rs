@@ -1,7 +1,7 @@
 //! Deployment: one ReplicaSet per pod template, replaced by rolling update or recreation.
 
 mod decide;
-mod rollout;
+pub(crate) mod rollout;
 mod status;
 pub(crate) mod template;
 

@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
+use super::context::Context;
 use super::deployment::template::short_hash;
 use super::pods::controller_reference;
 
@@ -70,6 +71,22 @@ pub(crate) fn current<K: Resource<DynamicType = ()>>(
             }))
         }
     }
+}
+
+/// Records what is not recorded yet.
+pub(crate) async fn record(context: &Context, revision: Option<Current>) -> Result<(), kube::Error> {
+    match revision {
+        None | Some(Current::Recorded(_)) => {}
+        Some(Current::Again(revision, number)) => {
+            context.merge(&context.revisions, &*revision, json!({"revision": number})).await?;
+        }
+        Some(Current::New(revision)) => match context.create(&context.revisions, &*revision).await {
+            // Made by an earlier attempt; the watch will bring it.
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+            other => drop(other?),
+        },
+    }
+    Ok(())
 }
 
 /// As upstream writes it: a patch that replaces the whole template.

@@ -234,7 +234,9 @@ where
 
 /// Errors that concurrent writers and deletions cause all the time.
 fn is_routine(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 409 || status.code == 404)
+    let kube::Error::Api(status) = error else { return false };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    matches!(status.code, 404 | 409) || causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 #[cfg(test)]

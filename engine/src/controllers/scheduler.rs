@@ -12,6 +12,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
+pub(crate) use self::decide::may_run;
 use self::decide::{Decision, Observed, decide, is_waiting};
 use super::cache::Key;
 use super::context::Context;

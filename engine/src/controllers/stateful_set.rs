@@ -16,7 +16,7 @@ use self::decide::{Observed, Plan, Step, decide};
 use super::cache::Key;
 use super::context::Context;
 use super::events::Note;
-use super::history::Current;
+use super::history::record;
 use super::pods::{controller_key, controller_of, controller_reference, labels};
 use super::queue::{Queue, Tasks};
 use super::selector;
@@ -80,22 +80,6 @@ async fn sync(context: &Context, key: Key) -> Result<Option<Duration>, kube::Err
         context.replace_status(&context.stateful_sets, &update).await?;
     }
     Ok(look_again)
-}
-
-/// Records the current template.
-pub(super) async fn record(context: &Context, revision: Option<Current>) -> Result<(), kube::Error> {
-    match revision {
-        None | Some(Current::Recorded(_)) => {}
-        Some(Current::Again(revision, number)) => {
-            context.merge(&context.revisions, &*revision, json!({"revision": number})).await?;
-        }
-        Some(Current::New(revision)) => match context.create(&context.revisions, &*revision).await {
-            // Made by an earlier attempt; the watch will bring it.
-            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
-            other => drop(other?),
-        },
-    }
-    Ok(())
 }
 
 async fn act(context: &Context, set: &StatefulSet, step: Step) -> Result<(), kube::Error> {

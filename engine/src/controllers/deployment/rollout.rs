@@ -47,7 +47,8 @@ pub(super) fn limits(deployment: &Deployment) -> Limits {
     Limits { max_surge, max_unavailable: max_unavailable.min(desired) }
 }
 
-fn resolve(value: &IntOrString, total: i32, round_up: bool) -> i32 {
+/// A number, or a percentage of `total`.
+pub(crate) fn resolve(value: &IntOrString, total: i32, round_up: bool) -> i32 {
     match value {
         IntOrString::Int(count) => *count,
         IntOrString::String(text) => {

@@ -138,7 +138,7 @@ fn refusals(observed: &Observed, storage: &Storage, node: &Node) -> Vec<String> 
         let value = taint.value.as_deref().unwrap_or_default();
         return vec![format!("node(s) had untolerated taint {{{}: {value}}}", taint.key)];
     }
-    if !selects(observed, node) {
+    if !selects(&observed.pod, node) {
         return vec!["node(s) didn't match Pod's node affinity/selector".to_owned()];
     }
     if !reaches(storage, node) {
@@ -173,8 +173,14 @@ fn tolerates_unschedulable(tolerations: &[Toleration]) -> bool {
     tolerations.iter().any(|toleration| tolerates(toleration, &taint))
 }
 
-fn selects(observed: &Observed, node: &Node) -> bool {
-    let Some(spec) = observed.pod.spec.as_ref() else { return true };
+/// Whether the pod may run on the node at all, room and storage aside.
+pub(crate) fn may_run(pod: &Pod, node: &Node) -> bool {
+    let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
+    selects(pod, node) && untolerated(node, tolerations).is_none()
+}
+
+fn selects(pod: &Pod, node: &Node) -> bool {
+    let Some(spec) = pod.spec.as_ref() else { return true };
     let required = spec
         .affinity
         .as_ref()
