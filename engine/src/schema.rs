@@ -8,6 +8,7 @@ mod custom;
 mod defaults;
 pub(crate) mod format;
 mod openapi;
+pub mod protobuf;
 mod prune;
 pub mod quantity;
 mod registry;

@@ -6,11 +6,14 @@ use http::{HeaderMap, header};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use crate::schema::{at_field, at_index};
+use crate::schema::{self, at_field, at_index};
 use crate::status::Status;
 
+/// How Go's typed clients send built-in kinds.
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
 /// Media types that objects are sent as.
-const ACCEPTED: [&str; 2] = ["application/json", "application/yaml"];
+const ACCEPTED: [&str; 3] = ["application/json", "application/yaml", PROTOBUF];
 
 /// A decoded body.
 #[derive(Debug, Default, PartialEq)]
@@ -32,6 +35,7 @@ pub fn decode(headers: &HeaderMap, body: &[u8]) -> Result<Body, Status> {
     match media_type(headers) {
         "" | "*/*" | "application/json" => json(body),
         "application/yaml" | "application/x-yaml" | "text/yaml" => yaml(body),
+        PROTOBUF => protobuf(body),
         _ => Err(Status::unsupported_media_type(&ACCEPTED)),
     }
 }
@@ -42,6 +46,13 @@ pub fn json(body: &[u8]) -> Result<Body, Status> {
         Status::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
     })?;
     Ok(Body { value: node.value, duplicates: node.duplicates })
+}
+
+fn protobuf(body: &[u8]) -> Result<Body, Status> {
+    let decoded = schema::protobuf::decode(body);
+    let value =
+        decoded.map_err(|why| Status::bad_request(format!("cannot read the protobuf body: {why}")))?;
+    Ok(Body { value, duplicates: Vec::new() })
 }
 
 /// Decodes YAML, of which JSON is a part.
@@ -179,8 +190,8 @@ mod tests {
     #[test]
     fn other_media_types_are_refused() {
         let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, "application/vnd.kubernetes.protobuf".parse().unwrap());
-        assert_eq!(decode(&headers, b"k8s").unwrap_err().code(), 415);
+        headers.insert(header::CONTENT_TYPE, "application/cbor".parse().unwrap());
+        assert_eq!(decode(&headers, b"").unwrap_err().code(), 415);
         assert_eq!(json(b"{").unwrap_err().code(), 400);
     }
 }
