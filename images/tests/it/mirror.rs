@@ -245,7 +245,8 @@ async fn signatures_and_sboms_come_along() {
     target.push_blob(&blob, &Source::Bytes(body), None, &quiet()).await.unwrap();
     let sbom = Manifest {
         artifact_type: Some("application/spdx+json".to_owned()),
-        ..serde_json::from_slice(&manifest(&blob, &[blob.clone()], Some(two.descriptor())).bytes).unwrap()
+        ..serde_json::from_slice(&manifest(&blob, std::slice::from_ref(&blob), Some(two.descriptor())).bytes)
+            .unwrap()
     };
     let sbom = Raw::of(images::document::MANIFEST, &sbom).unwrap();
     target.put_manifest(&sbom, &[]).await.unwrap();
