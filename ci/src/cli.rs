@@ -6,8 +6,10 @@ mod completions;
 mod deploy;
 mod diagnose;
 mod doctor;
+mod mirror;
 mod pipeline;
 mod plan;
+mod policy;
 mod registry;
 mod report;
 mod workspace;
@@ -24,7 +26,7 @@ use clap::{Parser, Subcommand};
     name = "slipway",
     bin_name = "cargo xtask",
     disable_help_subcommand = true,
-    after_help = "Exit codes: 0 done, 1 unforeseen, 2 usage, 3 declaration, 4 build, 5 policy, 6 cluster, 7 deploy, 8 gate, 130 interrupted"
+    after_help = "Exit codes: 0 done, 1 unforeseen, 2 usage, 3 declaration, 4 build, 5 policy, 6 cluster, 7 deploy, 8 gate, 10 drift, 11 auth, 12 rate limit, 13 partial, 14 registry unavailable, 130 interrupted"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -41,6 +43,8 @@ enum Command {
     Cluster(cluster::Arguments),
     Deploy(deploy::Arguments),
     Diagnose(diagnose::Arguments),
+    Mirror(mirror::Arguments),
+    Policy(policy::Arguments),
     Report(report::Arguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
@@ -100,6 +104,8 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Cluster(arguments) => cluster::run(arguments).await,
         Command::Deploy(arguments) => deploy::run(arguments).await,
         Command::Diagnose(arguments) => diagnose::run(arguments).await,
+        Command::Mirror(arguments) => mirror::run(arguments).await,
+        Command::Policy(arguments) => policy::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Doctor(arguments) => doctor::run(arguments).await,
         Command::Completions(arguments) => completions::run(&arguments),

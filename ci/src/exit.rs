@@ -26,6 +26,16 @@ pub enum Reason {
     Deploy,
     /// A tier's gate was not passed.
     Gate,
+    /// A mirror is not what its lock says, or the lock is too old.
+    Drift,
+    /// A registry does not let us in.
+    Auth,
+    /// A registry asks to wait longer than we are ready for.
+    RateLimit,
+    /// Some images were mirrored and some were not.
+    Partial,
+    /// A registry or the network failed.
+    Unavailable,
     /// Somebody stopped it.
     Interrupted,
 }
@@ -42,6 +52,11 @@ impl Reason {
             Reason::Cluster => 6,
             Reason::Deploy => 7,
             Reason::Gate => 8,
+            Reason::Drift => 10,
+            Reason::Auth => 11,
+            Reason::RateLimit => 12,
+            Reason::Partial => 13,
+            Reason::Unavailable => 14,
             Reason::Interrupted => 130,
         }
     }

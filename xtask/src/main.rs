@@ -38,6 +38,10 @@ enum Command {
     Plan(Passed),
     /// Build proven OCI images
     BuildImages(Passed),
+    /// Copy images to an approved registry and pin them there: plan, sync, verify, status, rollback, why
+    Mirror(Passed),
+    /// Judge where images come from
+    Policy(Passed),
     /// A cluster: up, down, status, kubeconfig, logs
     Cluster(Passed),
     /// Apply the components in order and wait until they are ready
@@ -84,6 +88,8 @@ fn run(command: Command) -> Result<ExitCode, exit::Failure> {
         Command::Ci(passed) => start("ci", passed),
         Command::Plan(passed) => start("plan", passed),
         Command::BuildImages(passed) => start("build-images", passed),
+        Command::Mirror(passed) => start("mirror", passed),
+        Command::Policy(passed) => start("policy", passed),
         Command::Cluster(passed) => start("cluster", passed),
         Command::Deploy(passed) => start("deploy", passed),
         Command::Diagnose(passed) => start("diagnose", passed),

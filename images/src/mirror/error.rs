@@ -67,7 +67,7 @@ fn sentences(objections: &[Objection]) -> String {
     objections.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Whose turn it is; each has an exit code of its own.
+/// What a run came to, and whose turn it is; commands give each an exit code of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
@@ -85,21 +85,6 @@ pub enum Standing {
     Auth,
     /// A registry or the network failed.
     Unavailable,
-}
-
-impl Standing {
-    /// The documented exit code.
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Standing::InSync => 0,
-            Standing::Unavailable => 20,
-            Standing::Drift => 21,
-            Standing::Policy => 22,
-            Standing::Auth => 23,
-            Standing::RateLimit => 24,
-            Standing::Partial => 25,
-        }
-    }
 }
 
 impl MirrorFailure {

@@ -1,0 +1,182 @@
+//! What the mirror's commands print for people.
+
+use std::fmt::Write as _;
+
+use images::mirror::{Action, Age, Decision, Forecast, Plan, Rule, Step, Synced, Verified};
+
+/// A plan: what differs, and what that costs.
+pub(super) fn plan(plan: &Plan, forecast: &[Forecast]) -> String {
+    let mut text = String::new();
+    let mut kept = 0;
+    for step in &plan.steps {
+        match sentence(step) {
+            Some(sentence) => _ = writeln!(text, "{sentence}"),
+            None => kept += 1,
+        }
+    }
+    let _ = writeln!(text, "{kept} unchanged, {} to do", plan.writes().count());
+    for Forecast { registry, needed, remaining } in forecast.iter().filter(|forecast| forecast.needed > 0) {
+        let left = match remaining {
+            Some(remaining) => format!("{remaining} are left"),
+            None => "it does not say how many are left".to_owned(),
+        };
+        let _ = writeln!(text, "{registry}: about {needed} metered reads; {left}");
+    }
+    text
+}
+
+fn sentence(step: &Step) -> Option<String> {
+    let Step { source, destination, tag, action, size, metered: _ } = step;
+    let image = format!("{destination}:{tag}");
+    let size = size.map(|size| format!(", {}", bytes(size))).unwrap_or_default();
+    Some(match action {
+        Action::Keep => return None,
+        Action::Add { to } => format!("add      {image} from {source}, {to}{size}"),
+        Action::Update { from, to } => format!("update   {image} from {from} to {to}{size}"),
+        Action::Moved { from, to } => {
+            format!("moved    {image} stays {from}; {source} has {to} (move it with --update)")
+        }
+        Action::Restore { to, instead: None } => format!("restore  {image}, which is gone: {to}{size}"),
+        Action::Restore { to, instead: Some(instead) } => {
+            format!("restore  {image} to {to}; it is {instead}{size}")
+        }
+        Action::Vanished => format!("vanished {image} stays; {source} does not have it any more"),
+        Action::Unselected => format!("unlisted {image} stays; no rule takes it any more"),
+    })
+}
+
+/// What a run did.
+pub(super) fn synced(synced: &Synced, plan: &Plan) -> String {
+    let moves = &synced.moves;
+    let kept = plan.steps.iter().filter(|step| step.action == Action::Keep).count();
+    let mut text = format!(
+        "{} mirrored, {kept} unchanged, {} failed; {} blobs fetched ({}), {} sent, {} mounted, {} were there\n",
+        synced.promoted.len(),
+        synced.failures.len(),
+        moves.fetched,
+        bytes(moves.fetched_bytes),
+        moves.sent,
+        moves.mounted,
+        moves.present,
+    );
+    for step in &plan.steps {
+        if let (Action::Moved { .. } | Action::Vanished | Action::Unselected, Some(sentence)) =
+            (&step.action, sentence(step))
+        {
+            let _ = writeln!(text, "{sentence}");
+        }
+    }
+    text
+}
+
+/// What was found at the destination.
+pub(super) fn verified(verified: &Verified, images: usize) -> String {
+    let mut text = String::new();
+    for fault in &verified.faults {
+        let _ = writeln!(text, "{}: {}", fault.image, fault.problem);
+    }
+    for failure in &verified.failures {
+        let _ = writeln!(text, "{failure}");
+    }
+    let _ = writeln!(
+        text,
+        "{} of {images} images are as locked; {} manifests and blobs looked at, {} faults",
+        verified.sound,
+        verified.looked_at,
+        verified.faults.len()
+    );
+    text
+}
+
+/// How old the lock is.
+pub(super) fn age(age: &Age, images: usize) -> String {
+    let days = |seconds: i64| format!("{:.1} days", seconds as f64 / 86400.0);
+    let limit = days(i64::try_from(age.limit).unwrap_or(i64::MAX));
+    let checked = match (age.seconds, age.stale) {
+        (None, true) => {
+            "it was never compared with its sources\n  = hint: cargo xtask mirror sync".to_owned()
+        }
+        (None, false) => "nothing is mirrored".to_owned(),
+        (Some(seconds), true) => {
+            format!(
+                "it was compared {} ago, more than {limit}\n  = hint: cargo xtask mirror sync",
+                days(seconds)
+            )
+        }
+        (Some(seconds), false) => format!("it was compared {} ago, of at most {limit}", days(seconds)),
+    };
+    format!("the lock has {images} images; {checked}\n")
+}
+
+/// Why tags are taken or skipped.
+pub(super) fn decisions(rules: &[Rule], decisions: &[&(usize, Decision)]) -> String {
+    let mut text = String::new();
+    for (index, rule) in rules.iter().enumerate() {
+        let _ = writeln!(text, "{} → {} (images/mirror.toml:{})", rule.source, rule.destination, rule.line);
+        for (_, Decision { tag, taken, why }) in decisions.iter().filter(|(of, _)| *of == index) {
+            let _ = writeln!(text, "  {} {tag}: {why}", if *taken { "taken  " } else { "skipped" });
+        }
+    }
+    text
+}
+
+/// A size for people, in powers of ten as registries show it.
+pub(super) fn bytes(bytes: u64) -> String {
+    let units = [("GB", 1_000_000_000.0), ("MB", 1_000_000.0), ("kB", 1_000.0)];
+    let found = units.into_iter().find(|(_, factor)| bytes as f64 >= *factor);
+    match found {
+        Some((unit, factor)) => format!("{:.1} {unit}", bytes as f64 / factor),
+        None => format!("{bytes} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use images::Digest;
+
+    use super::*;
+
+    #[test]
+    fn a_plan_says_what_each_tag_is_in_for() {
+        let digest = |digit: &str| -> Digest { format!("sha256:{}", digit.repeat(64)).parse().unwrap() };
+        let step = |tag: &str, action: Action, size: Option<u64>, metered: u32| Step {
+            source: "docker.io/library/rust".into(),
+            destination: "quay.io/own/rust".into(),
+            tag: tag.into(),
+            action,
+            size,
+            metered,
+        };
+        let told = Plan {
+            steps: vec![
+                step("1.95", Action::Keep, Some(1), 0),
+                step("1.96", Action::Add { to: digest("a") }, None, 3),
+                step("1.97", Action::Update { from: digest("a"), to: digest("b") }, Some(320_000_000), 3),
+                step("1.98", Action::Moved { from: digest("a"), to: digest("b") }, Some(1), 0),
+                step("1.99", Action::Restore { to: digest("c"), instead: None }, Some(2_048), 3),
+                step("old", Action::Unselected, Some(1), 0),
+            ],
+        };
+        let forecast = told.forecast(&[("docker.io".to_owned(), 62)].into());
+        insta::assert_snapshot!(plan(&told, &forecast), @r#"
+        add      quay.io/own/rust:1.96 from docker.io/library/rust, sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+        update   quay.io/own/rust:1.97 from sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa to sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, 320.0 MB
+        moved    quay.io/own/rust:1.98 stays sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; docker.io/library/rust has sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb (move it with --update)
+        restore  quay.io/own/rust:1.99, which is gone: sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc, 2.0 kB
+        unlisted quay.io/own/rust:old stays; no rule takes it any more
+        1 unchanged, 3 to do
+        docker.io: about 9 metered reads; 62 are left
+        "#);
+    }
+
+    #[test]
+    fn the_age_of_a_lock_comes_with_the_command_that_helps() {
+        let told = |seconds, stale| age(&Age { checked: None, seconds, limit: 8 * 86400, stale }, 3);
+        assert_eq!(
+            told(Some(86400), false),
+            "the lock has 3 images; it was compared 1.0 days ago, of at most 8.0 days\n"
+        );
+        assert!(told(Some(864_000), true).contains("hint: cargo xtask mirror sync"));
+        assert!(told(None, true).contains("never"));
+    }
+}
