@@ -96,7 +96,7 @@ async fn register(node: &Node) -> Result<(), kube::Error> {
 async fn report(node: &Node) -> Result<(), kube::Error> {
     let nodes: Api<NodeObject> = Api::all(node.client.clone());
     let name = &node.options.name;
-    let known = nodes.get_status(name).await?.status.unwrap_or_default();
+    let known = nodes.get(name).await?.status.unwrap_or_default();
     let status = status(node, &known, Timestamp::now());
     let patch = Patch::Strategic(json!({"status": status}));
     nodes.patch_status(name, &PatchParams::default(), &patch).await.map(drop)
