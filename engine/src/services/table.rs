@@ -191,9 +191,9 @@ mod tests {
     fn service_without_ready_endpoints_has_no_front() {
         let web = service("web", json!({"clusterIP": "10.96.1.1", "ports": [{"port": 80}]}));
         let ports = json!([{"name": "", "port": 8080}]);
-        check(&[web.clone()], &[], &[]);
+        check(std::slice::from_ref(&web), &[], &[]);
         let waiting = slice("web", ports.clone(), json!([endpoint("10.244.0.3", false, false)]));
-        check(&[web.clone()], &[waiting], &[]);
+        check(std::slice::from_ref(&web), &[waiting], &[]);
         let terminating = slice("web", ports, json!([endpoint("10.244.0.3", false, true)]));
         check(&[web], &[terminating], &["Tcp 10.96.1.1:80 -> 10.244.0.3:8080"]);
     }
@@ -205,7 +205,7 @@ mod tests {
         let slices =
             [slice("web", json!([{"name": "", "port": 8080}]), json!([endpoint("10.244.0.2", true, true)]))];
         let expected = ["Tcp 0.0.0.0:30080 -> 10.244.0.2:8080", "Tcp 10.96.1.1:80 -> 10.244.0.2:8080"];
-        check(&[web.clone()], &slices, &expected);
+        check(std::slice::from_ref(&web), &slices, &expected);
         assert_eq!(table(&[web], &slices, &[]).node_ports(), BTreeSet::from([30080]));
     }
 
