@@ -1,9 +1,12 @@
 //! cargo as a child process: what it builds, how far it is, and the compiler's own words when it fails.
 
 use std::io::{self, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 use serde::Deserialize;
 
 /// What cargo says while it works.
@@ -62,7 +65,7 @@ pub struct Profile {
 pub struct Ended {
     /// Its exit status.
     pub status: ExitStatus,
-    /// What it and the compiler said, progress left out.
+    /// What it and the compiler said, progress left out; when it failed, only why.
     pub output: String,
 }
 
@@ -74,9 +77,12 @@ enum Message {
     Other,
 }
 
-/// Runs a cargo command that has `--message-format=json-render-diagnostics` to its end. Blocking.
+/// Runs a cargo command that has `--message-format=json-render-diagnostics` to its end, on this thread: when the thread ends before, as
+/// it does when its process dies, so does cargo.
 pub fn run(mut command: Command, on: &(dyn Fn(Said) + Sync)) -> io::Result<Ended> {
     adapt(&mut command);
+    // SAFETY: between fork and exec only prctl is called, which is async-signal-safe; nothing is allocated.
+    unsafe { command.pre_exec(|| set_pdeathsig(Signal::SIGTERM).map_err(io::Error::from)) };
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
@@ -100,7 +106,8 @@ pub fn run(mut command: Command, on: &(dyn Fn(Said) + Sync)) -> io::Result<Ended
         });
         listener.join().unwrap_or_default()
     });
-    Ok(Ended { status: child.wait()?, output: without_progress(&said) })
+    let (status, said) = (child.wait()?, without_progress(&said));
+    Ok(Ended { status, output: if status.success() { said } else { only_errors(&said) } })
 }
 
 /// Sets what cargo finds around it.
@@ -180,6 +187,21 @@ fn without_progress(output: &str) -> String {
     lines.join("\n").trim().to_string()
 }
 
+/// The paragraphs of the compiler that begin with `error`; everything, when there are none.
+fn only_errors(output: &str) -> String {
+    let mut paragraphs: Vec<Vec<&str>> = Vec::new();
+    for line in output.lines() {
+        let begins = line.starts_with("error") || line.starts_with("warning");
+        match paragraphs.last_mut() {
+            Some(paragraph) if !begins => paragraph.push(line),
+            _ => paragraphs.push(vec![line]),
+        }
+    }
+    let errors = paragraphs.iter().filter(|paragraph| paragraph[0].starts_with("error"));
+    let errors: Vec<String> = errors.map(|paragraph| paragraph.join("\n").trim().to_string()).collect();
+    if errors.is_empty() { output.to_string() } else { errors.join("\n\n") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,6 +215,16 @@ mod tests {
         let text = without_progress(output);
         assert!(text.starts_with("error[E0425]"), "{text}");
         assert!(text.contains(" --> x/src/lib.rs:1:1"), "{text}");
+    }
+
+    #[test]
+    fn warnings_do_not_hide_what_went_wrong() {
+        let output = "warning: unused\n --> a.rs:1:1\n\nerror[E0425]: no `x`\n --> b.rs:1:1\n  = note: y\n\nwarning: 3 warnings\n\nerror: could not compile `b`\n";
+        assert_eq!(
+            only_errors(output),
+            "error[E0425]: no `x`\n --> b.rs:1:1\n  = note: y\n\nerror: could not compile `b`"
+        );
+        assert_eq!(only_errors("no space left on device"), "no space left on device");
     }
 
     #[test]

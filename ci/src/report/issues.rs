@@ -65,8 +65,9 @@ impl Report {
                     fixes: vec![format!("run it alone: `{}`", command(&test.test))],
                 })
             }));
-            // When tests failed, that is what the tier would say as well.
-            let explained = issues[before..].iter().any(|issue| issue.blocking);
+            // When tests failed, or a stage for the same reason, that is what the tier would say as well.
+            let explained = issues[before..].iter().any(|issue| issue.blocking)
+                || self.stages.iter().any(|stage| stage.problem.is_some() && stage.problem == tier.problem);
             if let Some(problem) = tier.problem.as_ref().filter(|_| !explained) {
                 issues.push(of_problem(format!("{} failed", tier.title), problem));
             }
