@@ -1,0 +1,168 @@
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use ci::declaration::Declaration;
+use ci::event::{Record, Reporter, Reporting};
+use ci::exit::Reason;
+use ci::facts::Facts;
+use ci::interrupt::Interrupt;
+use ci::plan::{self, Request};
+use ci::report::Report;
+use ci::run::Run;
+use ci::spec;
+use images::Platform;
+use jiff::Timestamp;
+
+const LIB: &str = r#"
+#[test] fn boils() {}
+#[test] fn spills() { panic!("too full") }
+#[test] #[ignore = "no milk"] fn whitens() {}
+#[test] fn settles() {
+    // The second attempt finds what the first has left.
+    let mark = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("settled");
+    if !mark.exists() { std::fs::write(&mark, "").unwrap(); panic!("not yet") }
+}
+"#;
+
+const BREAKS: &str = r#"
+#[test] fn pours() {}
+#[test] fn breaks() { std::thread::sleep(std::time::Duration::from_millis(300)); std::process::abort() }
+"#;
+
+const HANGS: &str = r#"
+#[test] fn hangs() { loop { std::thread::park() } }
+"#;
+
+const PIPELINE: &str = r#"
+description = "Make tea"
+deadline = "5m"
+[[tier]]
+name = "build"
+kind = "compile"
+[[tier]]
+name = "unit"
+kind = "tests"
+tests = ["lib"]
+needs = ["build"]
+retries = 1
+[[tier]]
+name = "breaking"
+kind = "tests"
+tests = ["breaks"]
+needs = ["build"]
+[[tier]]
+name = "hanging"
+kind = "tests"
+tests = ["hangs"]
+needs = ["build"]
+deadline = "1s"
+[[tier]]
+name = "serving"
+kind = "command"
+command = ["true"]
+needs = ["unit"]
+[[tier]]
+name = "checks"
+kind = "command"
+command = ["sh", "-c", "echo the cup is cracked; exit 3"]
+"#;
+
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Report>>);
+
+impl Reporter for Kept {
+    fn record(&mut self, record: &Record) -> std::io::Result<()> {
+        self.0.lock().unwrap().add(record);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write(root: &Path, name: &str, text: &str) {
+    let file = root.join(name);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, text).unwrap();
+}
+
+/// A workspace of one crate in a folder of its own.
+fn workspace() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), "Cargo.toml", "[workspace]\nmembers = [\"tea\"]\nresolver = \"3\"\n");
+    write(root.path(), "tea/Cargo.toml", "[package]\nname = \"tea\"\nedition = \"2024\"\n");
+    write(root.path(), "tea/src/lib.rs", LIB);
+    write(root.path(), "tea/tests/breaks.rs", BREAKS);
+    write(root.path(), "tea/tests/hangs.rs", HANGS);
+    root
+}
+
+/// Runs a pipeline; what came out, a line per tier.
+async fn ran(root: &Path, pipeline: &str) -> (Result<(), Reason>, String) {
+    let declaration = Declaration {
+        spec: spec::parse("tea", Path::new("tea.toml"), pipeline).unwrap(),
+        recipes: None,
+        cluster: None,
+        components: None,
+        requirements: None,
+    };
+    let facts = Facts {
+        commit: None,
+        platform: Platform::host(),
+        cores: 2,
+        source_date_epoch: 0,
+        cluster: kind::Facts {
+            container_engine: None,
+            kind_installed: false,
+            linux: true,
+            root: false,
+            user_namespaces: false,
+            kubeconfig: None,
+        },
+    };
+    let home = root.join("target/slipway");
+    let request = Request { root: root.to_path_buf(), home: home.clone(), ..Request::default() };
+    let plan = plan::plan(&declaration, &facts, &request).unwrap();
+    let run = Run::create(&home, "tea", Timestamp::now()).unwrap();
+    let kept = Kept::default();
+    let (reporting, events) = Reporting::start(vec![Box::new(kept.clone())]);
+    let verdict = ci::run(&plan, &run, &events, &mut Interrupt::listen().unwrap()).await;
+    assert!(reporting.finish().is_empty());
+    let report = kept.0.lock().unwrap();
+    let line = |tier: &ci::report::TierReport| {
+        let counts = tier.counts();
+        let mut line = format!("{}: {}", tier.name, tier.state.word());
+        if tier.has_tests {
+            line += &format!(
+                ", {} passed, {} flaky, {} failed, {} skipped, {} not run",
+                counts.passed, counts.flaky, counts.failed, counts.skipped, counts.not_run
+            );
+        }
+        line += &tier.reason.iter().map(|reason| format!("\n  {reason}")).collect::<String>();
+        if let Some(problem) = &tier.problem {
+            line += &format!("\n  {}", problem.message);
+            line += &problem.causes.iter().map(|cause| format!("\n  because {cause}")).collect::<String>();
+        }
+        line
+    };
+    (verdict, report.tiers.iter().map(line).collect::<Vec<_>>().join("\n"))
+}
+
+#[tokio::test]
+async fn every_way_a_tier_can_end_is_told_apart() {
+    let root = workspace();
+    let (verdict, told) = ran(root.path(), PIPELINE).await;
+    assert_eq!(verdict, Err(Reason::Gate));
+    insta::assert_snapshot!(told, @"");
+}
+
+#[tokio::test]
+async fn a_crate_that_does_not_compile_blocks_what_needs_it() {
+    let root = workspace();
+    write(root.path(), "tea/src/lib.rs", "fn broken( {}\n");
+    let (verdict, told) = ran(root.path(), PIPELINE.split("[[tier]]\nname = \"breaking\"").next().unwrap()).await;
+    assert_eq!(verdict, Err(Reason::Build));
+    insta::assert_snapshot!(told, @"");
+}
