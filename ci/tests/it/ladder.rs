@@ -11,7 +11,6 @@ use ci::plan::{self, Request};
 use ci::report::Report;
 use ci::run::Run;
 use ci::spec;
-use images::Platform;
 use jiff::Timestamp;
 
 const LIB: &str = r#"
@@ -108,22 +107,9 @@ async fn ran(root: &Path, pipeline: &str) -> (Result<(), Reason>, String) {
         components: None,
         requirements: None,
     };
-    let facts = Facts {
-        commit: None,
-        platform: Platform::host(),
-        cores: 2,
-        source_date_epoch: 0,
-        cluster: kind::Facts {
-            container_engine: None,
-            kind_installed: false,
-            linux: true,
-            root: false,
-            user_namespaces: false,
-            kubeconfig: None,
-        },
-    };
     let home = root.join("target/slipway");
     let request = Request { root: root.to_path_buf(), home: home.clone(), ..Request::default() };
+    let facts = Facts::gather(root, &home).await;
     let plan = plan::plan(&declaration, &facts, &request).unwrap();
     let run = Run::create(&home, "tea", Timestamp::now()).unwrap();
     let kept = Kept::default();
@@ -162,7 +148,8 @@ async fn every_way_a_tier_can_end_is_told_apart() {
 async fn a_crate_that_does_not_compile_blocks_what_needs_it() {
     let root = workspace();
     write(root.path(), "tea/src/lib.rs", "fn broken( {}\n");
-    let (verdict, told) = ran(root.path(), PIPELINE.split("[[tier]]\nname = \"breaking\"").next().unwrap()).await;
+    let (verdict, told) =
+        ran(root.path(), PIPELINE.split("[[tier]]\nname = \"breaking\"").next().unwrap()).await;
     assert_eq!(verdict, Err(Reason::Build));
     insta::assert_snapshot!(told, @"");
 }
