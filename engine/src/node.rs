@@ -80,16 +80,9 @@ impl Node {
     ///
     /// # Errors
     /// [`Error`] names what the machine refused.
-    pub async fn start(client: kube::Client, mut options: Options) -> Result<Arc<Self>, Error> {
-        for directory in [&mut options.state_dir, &mut options.store_dir] {
-            // The processes that set containers up have other working directories.
-            let absolute = std::path::absolute(&*directory).and_then(|absolute| {
-                std::fs::create_dir_all(&absolute)?;
-                Ok(absolute)
-            });
-            let named = directory.clone();
-            *directory = absolute.map_err(|source| Error::Directory { directory: named, source })?;
-        }
+    pub async fn start(client: kube::Client, options: Options) -> Result<Arc<Self>, Error> {
+        let directory = options.state_dir.clone();
+        std::fs::create_dir_all(&directory).map_err(|source| Error::Directory { directory, source })?;
         let directory = options.store_dir.clone();
         let store = Store::open(&directory).map_err(|source| Error::Directory { directory, source })?;
         let mirrors = options.registry_mirrors.clone();

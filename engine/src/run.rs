@@ -117,15 +117,20 @@ pub fn run(options: Options, ready: impl FnOnce(&str)) -> Result<(), Error> {
     outcome
 }
 
-async fn cluster(options: Options, host: HostSide, ready: impl FnOnce(&str)) -> Result<(), Error> {
+async fn cluster(mut options: Options, host: HostSide, ready: impl FnOnce(&str)) -> Result<(), Error> {
     // Before anything slow: a signal during the start ends the cluster as one after it does.
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
     // Fails only if a provider was chosen before, which then serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    for directory in [&options.state_dir, &options.store_dir] {
+    for directory in [&mut options.state_dir, &mut options.store_dir] {
+        // Volumes are found by these names from other working directories.
+        let made = std::path::absolute(&*directory).and_then(|absolute| {
+            std::fs::create_dir_all(&absolute)?;
+            Ok(absolute)
+        });
         let file = directory.clone();
-        std::fs::create_dir_all(directory).map_err(|source| Error::File { file, source })?;
+        *directory = made.map_err(|source| Error::File { file, source })?;
     }
     let control_plane = ControlPlane::start(&options, &host, ready).await?;
     let mut parts = Parts::start(&options, host, &control_plane);

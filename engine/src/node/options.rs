@@ -12,9 +12,9 @@ use crate::isolation::HostSide;
 pub struct Options {
     /// Name of its Node object.
     pub name: String,
-    /// Where pods have their files while they exist.
+    /// Where pods have their files while they exist; an absolute path.
     pub state_dir: PathBuf,
-    /// Where images are kept; several engines may share it.
+    /// Where images are kept, an absolute path; several engines may share it.
     pub store_dir: PathBuf,
     /// Registry host → base URL that answers for it.
     pub registry_mirrors: BTreeMap<String, String>,

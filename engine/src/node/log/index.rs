@@ -7,12 +7,20 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::ResourceExt;
 
 use super::Log;
+use crate::controllers::cache::Key;
 use crate::kubelet::LogRequest;
 use crate::status::Status;
 
 /// The logs of all pods of the node.
 #[derive(Debug, Default)]
-pub(crate) struct Logs(Mutex<HashMap<(String, String), (String, Arc<PodLogs>)>>);
+pub(crate) struct Logs(Mutex<HashMap<Key, Entry>>);
+
+#[derive(Debug)]
+struct Entry {
+    /// Of the pod: a later one may have its name.
+    uid: Option<String>,
+    logs: Arc<PodLogs>,
+}
 
 /// The logs of one pod.
 #[derive(Debug, Default)]
@@ -30,22 +38,23 @@ impl Logs {
     /// The logs of a pod, from now on those of this one of its name.
     pub(crate) fn of(&self, pod: &Pod) -> Arc<PodLogs> {
         let logs = Arc::<PodLogs>::default();
-        self.all().insert(key(pod), (pod.uid().unwrap_or_default(), Arc::clone(&logs)));
+        self.all().insert(Key::of(pod), Entry { uid: pod.uid(), logs: Arc::clone(&logs) });
         logs
     }
 
     /// Forgets a pod, unless there is a later one of its name.
     pub(crate) fn forget(&self, pod: &Pod) {
         let mut all = self.all();
-        if all.get(&key(pod)).is_some_and(|(uid, _)| Some(uid.as_str()) == pod.metadata.uid.as_deref()) {
-            all.remove(&key(pod));
+        if all.get(&Key::of(pod)).is_some_and(|entry| entry.uid == pod.uid()) {
+            all.remove(&Key::of(pod));
         }
     }
 
     /// The log that is meant, or what upstream says when there is none.
     pub(crate) fn find(&self, request: &LogRequest) -> Result<Arc<Log>, Status> {
         let LogRequest { namespace, pod, container, previous, .. } = request;
-        let known = self.all().get(&(namespace.clone(), pod.clone())).map(|(_, logs)| Arc::clone(logs));
+        let key = Key::new(namespace, pod);
+        let known = self.all().get(&key).map(|entry| Arc::clone(&entry.logs));
         let known = known.unwrap_or_default();
         let known = known.known();
         let place = format!("container {container:?} in pod {pod:?}");
@@ -65,13 +74,9 @@ impl Logs {
         })
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<(String, String), (String, Arc<PodLogs>)>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn key(pod: &Pod) -> (String, String) {
-    (pod.namespace().unwrap_or_default(), pod.name_any())
 }
 
 impl PodLogs {

@@ -1,12 +1,16 @@
 //! Pods from their creation to their end.
 
+use engine::controllers;
 use engine::kubelet::LogRequest;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{Api, DeleteParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Node, Pod, Service};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::runtime::wait::await_condition;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::cluster::{as_json, container, once, with_cluster};
+use crate::api::server::NAMESPACE;
 
 /// Status of one of a pod's conditions.
 fn condition(pod: &Pod, type_: &str) -> String {
@@ -126,6 +130,43 @@ fn condition_is(pod: &Pod, type_: &str, status: &str) -> bool {
 }
 
 #[test]
+fn a_service_leads_to_a_pod_only_when_it_is_ready() {
+    with_cluster(async |cluster| {
+        let client = cluster.server.client.clone();
+        let options =
+            controllers::Options { root_ca: String::new(), volumes: cluster.directory.path().join("v") };
+        let end = CancellationToken::new();
+        let controllers = tokio::spawn(controllers::run(client.clone(), options, end.clone()));
+        let gate = json!({"metadata": {"name": "gate"}, "data": {"file": "closed"}});
+        cluster.server.create::<ConfigMap>(gate).await.unwrap();
+        let service = json!({"metadata": {"name": "late"}, "spec": {"selector": {"app": "late"}, "ports": [{"port": 80}]}});
+        cluster.server.create::<Service>(service).await.unwrap();
+        let mut main = container("main", &["await=/gate/file=open", "serve=8080", "forever"]);
+        main["volumeMounts"].as_array_mut().unwrap().push(json!({"name": "gate", "mountPath": "/gate"}));
+        main["readinessProbe"] = json!({"tcpSocket": {"port": 8080}, "periodSeconds": 1});
+        let volumes = json!([{"name": "gate", "configMap": {"name": "gate"}}]);
+        cluster.run("late", json!({"containers": [main], "volumes": volumes})).await;
+        let pod = cluster.until_phase("late", "Running").await;
+        let endpoints: Api<Endpoints> = Api::namespaced(client.clone(), NAMESPACE);
+        let addresses = async |kind: &str| {
+            let shown = |endpoints: Option<&Endpoints>| {
+                endpoints.is_some_and(|endpoints| as_json(endpoints)["subsets"][0][kind].is_array())
+            };
+            let endpoints = await_condition(endpoints.clone(), "late", shown).await.unwrap();
+            as_json(&endpoints)["subsets"][0][kind][0]["ip"].as_str().unwrap().to_owned()
+        };
+        let ip = pod.status.unwrap().pod_ip.unwrap();
+        assert_eq!(addresses("notReadyAddresses").await, ip);
+        let maps: Api<ConfigMap> = Api::namespaced(client, NAMESPACE);
+        let open = Patch::Merge(json!({"data": {"file": "open"}}));
+        maps.patch("gate", &PatchParams::default(), &open).await.unwrap();
+        assert_eq!(addresses("addresses").await, ip);
+        end.cancel();
+        controllers.await.unwrap().unwrap();
+    });
+}
+
+#[test]
 fn deletion_gives_a_container_time_and_then_none() {
     with_cluster(async |cluster| {
         let polite = container("main", &["until-term", "say=bye", "exit=5"]);
@@ -219,14 +260,14 @@ fn the_node_is_registered_and_alive() {
             conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
         };
         let nodes: Api<Node> = Api::all(client.clone());
-        let node = kube::runtime::wait::await_condition(nodes, "node-a", ready).await.unwrap().unwrap();
+        let node = await_condition(nodes, "node-a", ready).await.unwrap().unwrap();
         let node = as_json(&node);
         assert_eq!(node["metadata"]["labels"]["kubernetes.io/hostname"], "node-a");
         assert_eq!(node["status"]["nodeInfo"]["operatingSystem"], "linux");
         assert!(node["status"]["allocatable"]["memory"].as_str().unwrap().ends_with("Ki"), "{node:#}");
         let leases: Api<Lease> = Api::namespaced(client, "kube-node-lease");
         let held = |lease: Option<&Lease>| lease.is_some();
-        let lease = kube::runtime::wait::await_condition(leases, "node-a", held).await.unwrap().unwrap();
+        let lease = await_condition(leases, "node-a", held).await.unwrap().unwrap();
         assert_eq!(lease.spec.unwrap().holder_identity.as_deref(), Some("node-a"));
     });
 }
