@@ -31,11 +31,12 @@ pub(crate) mod paths;
 
 pub mod admission;
 
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::kubelet::Kubelet;
@@ -64,7 +65,7 @@ pub struct Api {
     pub kubelet: OnceLock<Arc<dyn Kubelet>>,
     /// Cancelled when the server ends: watches end then, and no more connections are accepted.
     pub closing: CancellationToken,
-    registry: RwLock<Registry>,
+    registry: watch::Sender<Registry>,
 }
 
 /// A request whose sender is known and may make it, for a resource that is served.
@@ -94,19 +95,23 @@ impl Api {
             admission,
             kubelet: OnceLock::new(),
             closing: CancellationToken::new(),
-            registry: RwLock::new(Registry::builtin()),
+            registry: watch::Sender::new(Registry::builtin()),
         }
     }
 
     /// The resources served now.
     pub fn registry(&self) -> Registry {
-        self.registry.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.registry.borrow().clone()
     }
 
     /// Serves other resources from now on: a CustomResourceDefinition came, changed or went.
     pub fn serve(&self, change: impl FnOnce(&Registry) -> Registry) {
-        let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
-        *registry = change(&registry);
+        self.registry.send_modify(|registry| *registry = change(registry));
+    }
+
+    /// A receiver that changes with the resources served.
+    pub fn served(&self) -> watch::Receiver<Registry> {
+        self.registry.subscribe()
     }
 }
 

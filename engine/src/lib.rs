@@ -2,8 +2,9 @@
 //! images in Linux namespaces.
 //!
 //! It stands in for a cluster where no container engine exists, with the same kubeconfig, manifests, images and tests. It is
-//! not a production cluster: one node, state in memory only, no encryption at rest, persistent volumes only as directories of
-//! the node, no conversion webhooks, no CEL libraries of Kubernetes, no protobuf, no `exec`, `attach` or `port-forward`.
+//! not a production cluster: one node, state in memory only, no encryption at rest, persistent volumes that are directories of
+//! the node, no conversion webhooks, no CEL libraries of Kubernetes, answers in JSON only (protobuf is read, not written), no
+//! published OpenAPI v2 types, no autoscaling, no `exec`, `attach` or `port-forward`.
 
 pub mod api;
 pub mod bootstrap;

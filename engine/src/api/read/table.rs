@@ -21,12 +21,15 @@ enum Include {
     Object,
 }
 
+/// The cells of an object, as of a moment.
+type Cells = dyn Fn(&Value, Timestamp) -> Vec<Value>;
+
 /// How one kind is printed.
 struct Printer {
     /// `columnDefinitions`.
     columns: Vec<Value>,
-    /// The cells of an object, as of a moment.
-    cells: Box<dyn Fn(&Value, Timestamp) -> Vec<Value>>,
+    /// Makes the cells of a row.
+    cells: Box<Cells>,
 }
 
 /// A table with one row.

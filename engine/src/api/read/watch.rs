@@ -19,6 +19,7 @@ use crate::api::negotiate::{self, Form};
 use crate::api::selector::Selection;
 use crate::api::{Answer, Api, Call};
 use crate::api::{answer, collection};
+use crate::schema::{Registry, Resource};
 use crate::status::Status;
 use crate::store::{Change, Event, GroupResource, Object};
 
@@ -43,6 +44,7 @@ pub fn watch(api: &Arc<Api>, call: Call) -> Result<Answer, Status> {
     let now = Instant::now();
     let mut watch = Watch {
         changes: api.store.subscribe(&collection),
+        served: api.served(),
         position: 0,
         ready: VecDeque::new(),
         bookmarks: call.info.flag("allowWatchBookmarks").then(|| now + BOOKMARK_EVERY),
@@ -67,6 +69,7 @@ struct Watch {
     selection: Selection,
     frames: Frames,
     changes: Receiver<u64>,
+    served: Receiver<Registry>,
     /// Everything up to this revision is sent or in `ready`.
     position: u64,
     ready: VecDeque<Bytes>,
@@ -139,6 +142,11 @@ impl Watch {
             // The sender lives as long as the store, which `self` keeps.
             _ = self.changes.changed() => {}
             () = self.api.closing.cancelled() => self.ended = true,
+            // A definition came, changed or went: when it was the one of this resource, there is nothing left to watch.
+            _ = self.served.changed() => {
+                let Resource { group, version, plural, .. } = &*self.frames.call.resource;
+                self.ended = self.served.borrow_and_update().resource(group, version, plural).is_none();
+            }
             () = sleep_until(self.ends) => {
                 self.ended = true;
                 if self.bookmarks.is_some() {

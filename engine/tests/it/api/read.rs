@@ -11,7 +11,9 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Event};
-use kube::api::{ListParams, Patch, PatchParams, WatchEvent, WatchParams};
+use kube::api::{
+    ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, WatchEvent, WatchParams,
+};
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -265,4 +267,21 @@ async fn a_custom_resource_is_shown_in_every_served_version() {
         (&group["versions"][0]["version"], &group["versions"][1]["version"]),
         (&json!("v2"), &json!("v1"))
     );
+}
+
+#[tokio::test]
+async fn a_watch_ends_when_its_resource_is_no_longer_served() {
+    let server = start().await;
+    let definition = json!({
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": {"plural": "widgets", "kind": "Widget"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]},
+    });
+    server.api.serve(|registry| registry.with_crd(&definition).unwrap());
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("example.com", "v1", "Widget"));
+    let widgets = Api::<DynamicObject>::namespaced_with(server.client.clone(), NAMESPACE, &resource);
+    let mut events = pin!(widgets.watch(&WatchParams::default(), "0").await.unwrap());
+    server.api.serve(|registry| registry.without_crd("widgets.example.com"));
+    let end = tokio::time::timeout(Duration::from_secs(10), events.next()).await;
+    assert!(end.expect("the watch goes on").is_none());
 }

@@ -45,7 +45,7 @@ fn or_unset(text: &str) -> Value {
     json!(if text.is_empty() { UNSET } else { text })
 }
 
-fn status<'a>(object: &'a Value) -> &'a str {
+fn status(object: &Value) -> &str {
     let terminating = object["metadata"]["deletionTimestamp"].is_string();
     if terminating { "Terminating" } else { text(object, "/status/phase") }
 }
