@@ -134,6 +134,8 @@ pub struct PlannedTier {
     pub needs: Vec<String>,
     /// Whether it runs tests, which are counted.
     pub tests: bool,
+    /// Whether it runs on the cluster.
+    pub cluster: bool,
 }
 
 /// Something that was declared and left out by request; part of the verdict.

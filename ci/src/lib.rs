@@ -102,6 +102,7 @@ fn announced(tier: &plan::PlannedTier) -> PlannedTier {
         title: tier.title.clone(),
         needs: tier.needs.clone(),
         tests: tier.work.has_tests(),
+        cluster: tier.cluster,
     }
 }
 

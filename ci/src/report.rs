@@ -146,6 +146,8 @@ pub struct TierReport {
     pub needs: Vec<String>,
     /// Whether it runs tests, which are counted.
     pub has_tests: bool,
+    /// Whether it runs on the cluster.
+    pub on_cluster: bool,
     /// How far it is.
     pub state: State,
     /// When.

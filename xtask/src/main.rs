@@ -48,6 +48,10 @@ enum Command {
     Deploy(Passed),
     /// Explain why something is not ready
     Diagnose(Passed),
+    /// Copy images to an approved registry and pin them there: plan, sync, verify, status
+    Mirror(Passed),
+    /// Check every image reference against the registry policy
+    Policy(Passed),
     /// Tell the last run again: terminal, JUnit, JSON, Markdown, HTML
     Report(Passed),
     /// Look for what this machine lacks, with the command that installs it
@@ -93,6 +97,8 @@ fn run(command: Command) -> Result<ExitCode, exit::Failure> {
         Command::Cluster(passed) => start("cluster", passed),
         Command::Deploy(passed) => start("deploy", passed),
         Command::Diagnose(passed) => start("diagnose", passed),
+        Command::Mirror(passed) => start("mirror", passed),
+        Command::Policy(passed) => start("policy", passed),
         Command::Report(passed) => start("report", passed),
         Command::Doctor(passed) => start("doctor", passed),
         Command::Check(arguments) => check::run(&arguments),

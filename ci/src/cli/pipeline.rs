@@ -142,7 +142,7 @@ async fn run(pipeline: &str, selection: Selection) -> Outcome {
         Box::new(Terminal::stderr()),
     ];
     let (reporting, events) = Reporting::start(reporters);
-    events.emit(Event::Run(RunEvent::Started(started(&plan, &run))));
+    events.emit(Event::Run(RunEvent::Started(started(&plan, &run, &workspace.root))));
     let verdict = ci::run(&plan, &run, &events, &mut interrupt).await;
     let errors = reporting.finish();
     if let Some(error) = errors.first() {
@@ -156,13 +156,13 @@ async fn run(pipeline: &str, selection: Selection) -> Outcome {
     verdict.map_err(Unsuccessful::Reported)
 }
 
-fn started(plan: &Plan, run: &Run) -> Started {
+fn started(plan: &Plan, run: &Run, root: &Path) -> Started {
     let words: Vec<String> = std::env::args().skip(1).collect();
     Started {
         run: run.id.clone(),
         pipeline: plan.pipeline.clone(),
         command: format!("cargo xtask {}", words.join(" ")),
-        directory: run.directory.clone(),
+        directory: run.directory.strip_prefix(root).unwrap_or(&run.directory).to_path_buf(),
         commit: plan.commit.as_ref().map(ToString::to_string),
         platform: plan.platform.clone(),
         cores: plan.cores,

@@ -41,11 +41,12 @@ impl Report {
                 for stage in stages {
                     self.stage(*stage);
                 }
-                for PlannedTier { name, title, needs, tests } in tiers {
+                for PlannedTier { name, title, needs, tests, cluster } in tiers {
                     let tier = self.tier(name);
                     tier.title = title.clone();
                     tier.needs = needs.clone();
                     tier.has_tests = *tests;
+                    tier.on_cluster = *cluster;
                 }
             }
             RunEvent::ClusterChosen { provider, reason } => {
@@ -276,6 +277,7 @@ impl Report {
             title: name.to_string(),
             needs: Vec::new(),
             has_tests: false,
+            on_cluster: false,
             state: State::Waiting,
             span: Span::default(),
             reason: None,

@@ -47,6 +47,7 @@ impl Report {
                 fixes: diagnosis.causes.iter().map(|cause| cause.hint.clone()).collect(),
             }
         }));
+        let pipeline = self.run.as_ref().map_or("", |run| run.pipeline.as_str());
         for tier in &self.tiers {
             let tests = tier.tests.values();
             let before = issues.len();
@@ -62,13 +63,21 @@ impl Report {
                     blocking,
                     symptoms: failed.and_then(|attempt| attempt.output.clone()).unwrap_or_default(),
                     causes: Vec::new(),
-                    fixes: vec![format!("run it alone: `{}`", command(&test.test))],
+                    fixes: vec![match tier.on_cluster {
+                        true => {
+                            format!("run its tier alone: `cargo xtask ci {pipeline} --tier {}`", tier.name)
+                        }
+                        false => format!("run it alone: `{}`", command(&test.test)),
+                    }],
                 })
             }));
-            // When tests failed, or a stage for the same reason, that is what the tier would say as well.
-            let explained = issues[before..].iter().any(|issue| issue.blocking)
-                || self.stages.iter().any(|stage| stage.problem.is_some() && stage.problem == tier.problem);
-            if let Some(problem) = tier.problem.as_ref().filter(|_| !explained) {
+            // When a stage failed for the same reason, that is what the tier would say as well; when tests failed, too, unless
+            // something else went wrong besides.
+            let by_stage =
+                self.stages.iter().any(|stage| stage.problem.is_some() && stage.problem == tier.problem);
+            let by_tests = issues[before..].iter().any(|issue| issue.blocking);
+            let unsaid = |problem: &&Problem| !by_stage && (!by_tests || !problem.causes.is_empty());
+            if let Some(problem) = tier.problem.as_ref().filter(unsaid) {
                 issues.push(of_problem(format!("{} failed", tier.title), problem));
             }
         }

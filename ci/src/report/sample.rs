@@ -81,12 +81,13 @@ fn test(text: &str) -> TestId {
     TestId { suite: suite.into(), name: name.into() }
 }
 
-fn tier(name: &str, title: &str, needs: &[&str], tests: bool) -> PlannedTier {
+fn tier(name: &str, title: &str, needs: &[&str], tests: bool, cluster: bool) -> PlannedTier {
     PlannedTier {
         name: name.into(),
         title: title.into(),
         needs: needs.iter().map(|need| need.to_string()).collect(),
         tests,
+        cluster,
     }
 }
 
@@ -94,10 +95,10 @@ fn planned(left_out: Vec<LeftOut>) -> RunEvent {
     RunEvent::Planned {
         stages: vec![Stage::Build, Stage::Push, Stage::Cluster, Stage::Deploy],
         tiers: vec![
-            tier("build", "Build", &[], false),
-            tier("unit", "Unit Tests", &["build"], true),
-            tier("e2e-runtime", "E2E Runtime", &["unit"], true),
-            tier("requirements", "Requirements", &["e2e-runtime"], false),
+            tier("build", "Build", &[], false, false),
+            tier("unit", "Unit Tests", &["build"], true, false),
+            tier("e2e-runtime", "E2E Runtime", &["unit"], true, true),
+            tier("requirements", "Requirements", &["e2e-runtime"], false, false),
         ],
         left_out,
     }

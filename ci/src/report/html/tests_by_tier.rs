@@ -40,9 +40,8 @@ fn tier(tier: &TierReport) -> String {
         .collect();
     let counts = tier.counts();
     format!(
-        "<details class=\"tests\"{}><summary>{}<span class=\"quiet\">{}</span></summary>\n\
+        "<details class=\"tests\"><summary>{}<span class=\"quiet\">{}</span></summary>\n\
          <table><thead><tr><th>State<th>Suite<th>Test<th class=\"n\">Time<tbody>{rows}</table></details>\n",
-        if counts.failed > 0 { " open" } else { "" },
         escape(&tier.title),
         text::counts(counts),
     )

@@ -9,9 +9,6 @@ use super::look::{Tone, paint};
 use crate::event::{Event, Outcome, PushEvent, RunEvent, StageEvent, TestState, TierEvent};
 use crate::report::{Report, text};
 
-/// Of a tier with no more tests than this, each is worth a line.
-const FEW: usize = 60;
-
 /// A verb in its column and what follows it.
 pub(super) fn line(tone: Tone, verb: &str, rest: &str, colour: bool) -> String {
     format!("{} {rest}", paint(tone, &format!("{verb:>12}"), colour))
@@ -219,14 +216,15 @@ fn tier(event: &TierEvent, report: &Report) -> Spoken {
             let tier = known(tier);
             let report = tier.and_then(|tier| tier.tests.get(test));
             let flaky = report.is_some_and(|report| report.state == TestState::Flaky);
-            let few = tier.is_some_and(|tier| tier.tests.len() <= FEW);
+            // Tests on a cluster are few and take their time: each is worth a line.
+            let told_each = tier.is_some_and(|tier| tier.on_cluster);
             let time = took.map_or_else(String::new, |took| format!(" ({})", text::duration(took)));
             match outcome {
                 Outcome::Failed => vec![(Tone::Bad, "FAIL", format!("{test}{time}"))],
                 Outcome::Passed if flaky => {
                     vec![(Tone::Attention, "FLAKY", format!("{test}{time}, after it had failed"))]
                 }
-                Outcome::Passed if few => vec![(Tone::Good, "pass", format!("{test}{time}"))],
+                Outcome::Passed if told_each => vec![(Tone::Good, "pass", format!("{test}{time}"))],
                 Outcome::Passed | Outcome::Skipped { .. } => Vec::new(),
             }
         }
