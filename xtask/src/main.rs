@@ -48,10 +48,6 @@ enum Command {
     Deploy(Passed),
     /// Explain why something is not ready
     Diagnose(Passed),
-    /// Copy images to an approved registry and pin them there: plan, sync, verify, status
-    Mirror(Passed),
-    /// Check every image reference against the registry policy
-    Policy(Passed),
     /// Tell the last run again: terminal, JUnit, JSON, Markdown, HTML
     Report(Passed),
     /// Look for what this machine lacks, with the command that installs it
@@ -92,8 +88,6 @@ fn run(command: Command) -> Result<ExitCode, exit::Failure> {
         Command::Ci(passed) => start("ci", passed),
         Command::Plan(passed) => start("plan", passed),
         Command::BuildImages(passed) => start("build-images", passed),
-        Command::Mirror(passed) => start("mirror", passed),
-        Command::Policy(passed) => start("policy", passed),
         Command::Cluster(passed) => start("cluster", passed),
         Command::Deploy(passed) => start("deploy", passed),
         Command::Diagnose(passed) => start("diagnose", passed),
