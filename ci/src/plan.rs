@@ -349,6 +349,7 @@ fn build_request(section: &spec::Images, facts: &Facts, request: &Request) -> Bu
         profile: None,
         source_date_epoch: facts.source_date_epoch,
         toolchains: facts.toolchains.clone(),
+        origin: None,
     }
 }
 

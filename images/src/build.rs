@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use compile::CompileError;
 
+use crate::attest;
 use crate::document::Descriptor;
 use crate::layout::{Layout, LayoutError};
 use crate::plan::{BuildPlan, PlannedImage};
@@ -35,6 +36,9 @@ pub struct BuiltImage {
     pub manifests: Vec<BuiltManifest>,
     /// What was proven about its executables.
     pub proof: Vec<ProofRow>,
+    /// Manifests of the documents about it.
+    #[serde(default)]
+    pub attestations: Vec<Descriptor>,
     /// Whether everything was already in the layout.
     pub cached: bool,
     /// Seconds spent on assembly and proof.
@@ -165,6 +169,12 @@ pub enum BuildError {
         /// Why.
         source: serde_json::Error,
     },
+    /// cargo does not say what is in the programs.
+    #[error("list what the images are made of")]
+    Metadata {
+        /// Why.
+        source: io::Error,
+    },
     /// The layout could not be used.
     #[error(transparent)]
     Layout(#[from] LayoutError),
@@ -179,6 +189,9 @@ impl BuildError {
         match self {
             BuildError::Compile(error) => error.hint(),
             BuildError::Input { .. } => Some(format!("check the path in `{}`", crate::recipe::FILE)),
+            BuildError::Metadata { .. } => {
+                Some("see what `cargo metadata --format-version 1` says".to_string())
+            }
             BuildError::Pack { .. } | BuildError::Document { .. } => None,
             BuildError::Layout(error) => error.hint(),
             BuildError::Proof(error) => error.hint(),
@@ -201,13 +214,16 @@ pub fn build(
         Binary::Cargo { bin, .. } => executables[platform][bin].clone(),
         Binary::Prebuilt { path } => plan.root.join(path.replace("{architecture}", platform.architecture())),
     };
-    let images = in_parallel(&plan.images, |image| {
+    let mut images = in_parallel(&plan.images, |image| {
         let started = Instant::now();
         let mut built = assemble::assemble(plan, &layout, image, &binary, observer)?;
         built.seconds = started.elapsed().as_secs_f64();
         observer(BuildEvent::Built(Box::new(built.clone())));
         Ok::<_, BuildError>(built)
     })?;
+    if let Some(origin) = &plan.origin {
+        attest::attest(plan, &layout, origin, &mut images)?;
+    }
     if images.iter().any(|image| !image.cached) {
         layout.prune()?;
     }

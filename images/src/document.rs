@@ -24,6 +24,9 @@ pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.lis
 /// Media type of Docker's image manifest.
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
+/// Media type of `{}`, the config of what has none.
+pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+
 /// Annotation that names an image inside a layout.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
@@ -99,6 +102,25 @@ impl Descriptor {
 /// Whether a media type is that of an index (OCI or Docker).
 pub fn is_index(media_type: &str) -> bool {
     media_type == INDEX || media_type == DOCKER_INDEX
+}
+
+/// `{}`, the config of what has none.
+pub fn empty() -> Raw {
+    Raw::new(EMPTY, "{}")
+}
+
+/// A manifest for one document about `subject`.
+pub fn artifact(kind: &str, content: &Raw, subject: &Descriptor) -> Result<Raw, serde_json::Error> {
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: Some(MANIFEST.to_string()),
+        artifact_type: Some(kind.to_string()),
+        config: empty().descriptor(),
+        layers: vec![content.descriptor()],
+        subject: Some(Descriptor::new(&subject.media_type, subject.digest.clone(), subject.size)),
+        annotations: BTreeMap::new(),
+    };
+    Raw::of(MANIFEST, &manifest)
 }
 
 /// The platform of a descriptor; plain text because others write platforms this crate does not know.

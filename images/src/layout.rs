@@ -195,6 +195,16 @@ impl Layout {
         Ok(true)
     }
 
+    /// Lists documents about images, instead of those that were listed before.
+    pub fn attach(&self, documents: Vec<Descriptor>) -> Result<(), LayoutError> {
+        let _turn = self.take_turn()?;
+        let mut index = self.index()?;
+        let before = index.clone();
+        index.manifests.retain(|listed| listed.artifact_type.is_none());
+        index.manifests.extend(documents);
+        if index != before { self.write_index(&index) } else { Ok(()) }
+    }
+
     /// Removes blobs nothing refers to any more, except young ones. Returns how many bytes were freed.
     pub fn prune(&self) -> Result<u64, LayoutError> {
         let _turn = self.take_turn()?;

@@ -20,13 +20,17 @@ pub mod build;
 pub mod layer;
 pub mod proof;
 
+pub mod attest;
 pub mod mirror;
+pub mod prove;
+
 pub mod policy;
 
 pub mod client;
 pub mod publish;
 pub mod push;
 pub mod registry;
+pub mod tarball;
 
 pub mod digest;
 pub mod document;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::attest::Origin;
 use crate::platform::Platform;
 use crate::recipe::{Binary, Recipe, Recipes};
 use crate::toolchain::{self, Facts, Toolchain, ToolchainMissing};
@@ -20,12 +21,14 @@ pub struct BuildRequest {
     pub images: Vec<String>,
     /// For which platforms.
     pub platforms: Platforms,
-    /// cargo profile; none means cargo's default, `dev`.
+    /// cargo profile; none means cargo's default, `dev`. With a profile, paths of this machine do not appear in the binaries.
     pub profile: Option<String>,
     /// `created` of the images in seconds since 1970, see [`source_date_epoch`].
     pub source_date_epoch: u64,
     /// What this machine can compile with.
     pub toolchains: Facts,
+    /// Where the sources come from, if images are to get a bill of materials and provenance.
+    pub origin: Option<Origin>,
 }
 
 /// Which of the declared platforms are wanted.
@@ -52,6 +55,8 @@ pub struct BuildPlan {
     pub profile: Option<String>,
     /// `created` of the images in seconds since 1970.
     pub source_date_epoch: u64,
+    /// Where the sources come from, if images get a bill of materials and provenance.
+    pub origin: Option<Origin>,
     /// One run of cargo per platform.
     pub compilations: Vec<Compilation>,
     /// What is assembled.
@@ -139,7 +144,8 @@ pub fn plan(recipes: &Recipes, request: &BuildRequest) -> Result<BuildPlan, Plan
         cache: request.cache.join("images"),
         profile: request.profile.clone(),
         source_date_epoch: request.source_date_epoch,
-        compilations: compilations(&images, &request.toolchains)?,
+        origin: request.origin.clone(),
+        compilations: compilations(&images, request)?,
         images,
     })
 }
@@ -183,7 +189,7 @@ fn wanted(recipe: &Recipe, platforms: &Platforms, host: &Platform) -> Result<Vec
     Ok(recipe.platforms.iter().filter(|platform| asked.contains(platform)).cloned().collect())
 }
 
-fn compilations(images: &[PlannedImage], facts: &Facts) -> Result<Vec<Compilation>, PlanError> {
+fn compilations(images: &[PlannedImage], request: &BuildRequest) -> Result<Vec<Compilation>, PlanError> {
     let mut by_platform: BTreeMap<Platform, BTreeMap<String, String>> = BTreeMap::new();
     for PlannedImage { recipe, platforms } in images {
         let Binary::Cargo { package, bin } = &recipe.binary else { continue };
@@ -199,7 +205,13 @@ fn compilations(images: &[PlannedImage], facts: &Facts) -> Result<Vec<Compilatio
     by_platform
         .into_iter()
         .map(|(platform, binaries)| {
-            Ok(Compilation { toolchain: toolchain::choose(&platform, facts)?, binaries })
+            let BuildRequest { root, toolchains: facts, profile, .. } = request;
+            let mut toolchain = toolchain::choose(&platform, facts)?;
+            // The default profile shares every compiled dependency with the tests; what is shipped has one of its own.
+            if profile.is_some() {
+                toolchain.hide_paths(root, &facts.cargo_home);
+            }
+            Ok(Compilation { toolchain, binaries })
         })
         .collect()
 }
@@ -234,6 +246,7 @@ mod tests {
             profile: None,
             source_date_epoch: 0,
             toolchains: Facts::gather(Path::new("."), Path::new("/nonexistent")),
+            origin: None,
         }
     }
 

@@ -7,6 +7,7 @@ mod execute;
 mod plan;
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,6 +30,27 @@ pub struct Destination {
     pub prefix: String,
     /// Tags to point at each image; may be empty, references are by digest anyway.
     pub tags: Vec<String>,
+}
+
+/// Reads `host[/prefix][:tag]`.
+impl FromStr for Destination {
+    type Err = PushError;
+
+    fn from_str(text: &str) -> Result<Destination, PushError> {
+        let malformed = || PushError::Destination { what: text.to_string() };
+        let (registry, rest) = text.split_once('/').unwrap_or((text, ""));
+        let (prefix, tag) = rest.rsplit_once(':').map_or((rest, None), |(prefix, tag)| (prefix, Some(tag)));
+        let is_host = registry.contains(['.', ':']) || registry == "localhost";
+        let is_prefix = prefix.is_empty() || is_repository(prefix);
+        if !is_host || !is_prefix || tag.is_some_and(|tag| !is_tag(tag)) {
+            return Err(malformed());
+        }
+        Ok(Destination {
+            registry: registry.to_string(),
+            prefix: prefix.to_string(),
+            tags: tag.into_iter().map(str::to_string).collect(),
+        })
+    }
 }
 
 impl Destination {
@@ -184,4 +206,31 @@ fn reference(destination: &Destination, repository: &str, digest: &Digest) -> St
 fn failed(image: &str) -> impl FnOnce(ClientError) -> PushError {
     let image = image.to_string();
     move |source| PushError::Registry { image, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations_are_read_as_people_write_them() {
+        let check = |text: &str, registry: &str, prefix: &str, tags: &[&str]| {
+            let destination: Destination = text.parse().unwrap();
+            assert_eq!(
+                (destination.registry.as_str(), destination.prefix.as_str()),
+                (registry, prefix),
+                "{text}"
+            );
+            assert_eq!(destination.tags, tags, "{text}");
+        };
+        check("registry.example", "registry.example", "", &[]);
+        check("127.0.0.1:5000", "127.0.0.1:5000", "", &[]);
+        check("registry.example/team/app:v1", "registry.example", "team/app", &["v1"]);
+        check("localhost/:v1", "localhost", "", &["v1"]);
+        for malformed in
+            ["", "team", "registry.example/Team", "registry.example/team:v 1", "registry.example/../x"]
+        {
+            assert!(malformed.parse::<Destination>().is_err(), "{malformed}");
+        }
+    }
 }

@@ -167,6 +167,36 @@ fn linker(facts: &Facts, preparation: &mut Vec<Preparation>) -> Result<(Zig, Str
     Ok((zig, "zig links, installed privately".to_string()))
 }
 
+impl Toolchain {
+    /// Takes the paths of this machine out of what is compiled, so that the binary is the same wherever it is built. Only for a profile that
+    /// nothing else uses: cargo compiles everything again when such flags change.
+    pub(crate) fn hide_paths(&mut self, root: &Path, cargo_home: &Path) {
+        let mapped = [(cargo_home, "/cargo"), (root, "/workspace")];
+        for (path, shown) in mapped {
+            self.flags.push(format!("--remap-path-prefix={}={shown}", path.display()));
+        }
+        let mapped = mapped.map(|(path, shown)| format!("-ffile-prefix-map={}={shown}", path.display()));
+        let variable = format!("CFLAGS_{}", self.triple.replace('-', "_"));
+        self.environment.push((variable, mapped.join(" ")));
+    }
+
+    /// Hides other paths instead, for a build of the same sources elsewhere.
+    pub(crate) fn relocate(&mut self, root: &Path, cargo_home: &Path) {
+        let hidden = self.flags.len();
+        self.flags.retain(|flag| !flag.starts_with("--remap-path-prefix="));
+        self.environment.retain(|(name, _)| !name.starts_with("CFLAGS_"));
+        if self.flags.len() < hidden {
+            self.hide_paths(root, cargo_home);
+        }
+    }
+}
+
+/// Where cargo keeps what it downloaded.
+pub fn cargo_home() -> PathBuf {
+    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"));
+    std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home).unwrap_or_else(|| "/root/.cargo".into())
+}
+
 /// Where toolchains are kept: not with what a profile builds, so that they survive it.
 pub fn directory(cache: &Path) -> PathBuf {
     cache.join("toolchains")
@@ -180,6 +210,7 @@ mod tests {
         Facts {
             host: "linux/amd64".parse().unwrap(),
             directory: "/w/toolchains".into(),
+            cargo_home: "/home/me/.cargo".into(),
             compiler: Some(Compiler {
                 version: "1.95.0".into(),
                 commit: "59807616e".into(),

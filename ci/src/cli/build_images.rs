@@ -1,6 +1,7 @@
-//! `build-images`: recipes to proven images in the layout.
+//! `build-images`: recipes to proven images: in a layout, in a file, in a registry, in a container engine.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ci::build::build;
 use ci::event::Stage;
@@ -8,60 +9,186 @@ use ci::exit::{Failure, Reason};
 use ci::facts::Facts;
 use ci::tiers::stage;
 use clap::Args;
-use images::{BuildRequest, BuiltImage, Platform, Platforms, recipe};
+use images::attest::Origin;
+use images::client::{Client, Credentials, Options, hosts_from_certificates};
+use images::prove::{self, Proven};
+use images::push::{self, Destination, Pushed};
+use images::{BuildPlan, BuildRequest, BuiltImage, Layout, Platform, Platforms, recipe, tarball};
+use serde::Serialize;
+use xshell::{Shell, cmd};
 
 use super::workspace::{Workspace, told};
 use super::{Outcome, print, print_json};
 
-/// Build proven OCI images
+/// Build proven OCI images for every declared platform
 #[derive(Args)]
 #[command(after_help = "Examples:
-  cargo xtask build-images                            all images for this machine's platform
-  cargo xtask build-images kettle                     one image
-  cargo xtask build-images --platform linux/arm64     for another platform
-  cargo xtask build-images --all-platforms --json     for every declared platform, digests as JSON")]
+  cargo xtask build-images                                  all images, into an OCI layout
+  cargo xtask build-images kettle --platform linux/amd64    one image for one platform
+  cargo xtask build-images --push registry.example/team:v1  to a registry; what it has does not move
+  cargo xtask build-images --load                           into docker, podman or nerdctl
+  cargo xtask build-images --prove                          twice, and compare bit by bit")]
 pub(super) struct Arguments {
     /// Names of images; all unless given
     images: Vec<String>,
-    /// For this platform (may be repeated)
-    #[arg(long = "platform", value_name = "PLATFORM", conflicts_with = "all_platforms")]
+    /// For this platform (may be repeated); every declared one unless given
+    #[arg(long = "platform", value_name = "PLATFORM")]
     platforms: Vec<Platform>,
-    /// For every platform the recipes declare
+    /// Push to this registry
+    #[arg(long, value_name = "HOST[/PREFIX][:TAG]")]
+    push: Option<Destination>,
+    /// Load into the container engine of this machine
     #[arg(long)]
-    all_platforms: bool,
-    /// Print the images as JSON on stdout
+    load: bool,
+    /// Write the OCI layout to this directory
+    #[arg(long, value_name = "DIR")]
+    layout: Option<PathBuf>,
+    /// Write one file for `docker load`
+    #[arg(long, value_name = "FILE")]
+    tarball: Option<PathBuf>,
+    /// Build everything a second time under other circumstances, and compare
+    #[arg(long)]
+    prove: bool,
+    /// cargo profile; `dev` shares what is compiled with the tests
+    #[arg(long, default_value = "release")]
+    profile: String,
+    /// Print what was made as JSON on stdout
     #[arg(long)]
     json: bool,
 }
 
+/// What was made.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Made {
+    images: Vec<BuiltImage>,
+    layout: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pushed: Option<Pushed>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proven: Option<Vec<Proven>>,
+}
+
 pub(super) async fn run(arguments: Arguments) -> Outcome {
     let workspace = Workspace::find()?;
-    let recipes = recipe::load(&workspace.root)
-        .map_err(|error| Failure::new(Reason::Declaration, &error, error.hint()))?;
     let facts = Facts::gather(&workspace.root, &workspace.home).await;
-    let request = BuildRequest {
-        root: workspace.root.clone(),
-        cache: workspace.home.join("cache"),
-        images: arguments.images,
-        platforms: match (arguments.all_platforms, arguments.platforms.as_slice()) {
-            (true, _) => Platforms::Declared,
-            (false, []) => Platforms::Host,
-            (false, platforms) => Platforms::Only(platforms.to_vec()),
-        },
-        profile: None,
-        source_date_epoch: facts.source_date_epoch,
-        toolchains: facts.toolchains,
-    };
-    let plan = images::plan(&recipes, &request)
-        .map_err(|error| Failure::new(Reason::Declaration, &error, error.hint()))?;
+    let plan = plan(&arguments, &workspace, &facts)?;
     let images = told(async |events| stage(events, Stage::Build, build(&plan, events)).await).await?;
+
+    let proven = if arguments.prove { Some(proven(&plan, &images).await?) } else { None };
+    let layout =
+        Layout::open(&plan.layout).map_err(|error| Failure::new(Reason::Build, &error, error.hint()))?;
+    if let Some(file) = &arguments.tarball {
+        write_tarball(&layout, &images, file)?;
+    }
+    if arguments.load {
+        load(&layout, &images, &workspace, &facts)?;
+    }
+    let pushed = match &arguments.push {
+        Some(destination) => Some(pushed(&layout, &images, destination).await?),
+        None => None,
+    };
+    let differs = proven.iter().flatten().find_map(|proven| {
+        Some(format!("reproduce the image `{}`: {}", proven.image, proven.difference.as_ref()?))
+    });
+    let made = Made { images, layout: plan.layout, pushed, proven };
     match arguments.json {
-        true => print_json(&images),
-        false => print(listed(&images, &plan.layout)),
+        true => print_json(&made)?,
+        false => print(listed(&made))?,
+    }
+    match differs {
+        Some(message) => Err(Failure::says(Reason::Build, message, None).into()),
+        None => Ok(()),
     }
 }
 
-fn listed(images: &[BuiltImage], layout: &Path) -> String {
-    let lines = images.iter().map(|image| format!("{}@{}\n", image.name, image.index.digest));
-    lines.collect::<String>() + &format!("OCI layout: {}\n", layout.display())
+fn plan(arguments: &Arguments, workspace: &Workspace, facts: &Facts) -> Result<BuildPlan, Failure> {
+    let recipes = recipe::load(&workspace.root)
+        .map_err(|error| Failure::new(Reason::Declaration, &error, error.hint()))?;
+    let request = BuildRequest {
+        root: workspace.root.clone(),
+        cache: workspace.home.join("cache"),
+        images: arguments.images.clone(),
+        platforms: match arguments.platforms.as_slice() {
+            [] => Platforms::Declared,
+            platforms => Platforms::Only(platforms.to_vec()),
+        },
+        profile: Some(arguments.profile.clone()).filter(|profile| profile != "dev"),
+        source_date_epoch: facts.source_date_epoch,
+        origin: Some(Origin::gather(&workspace.root, facts.toolchains.compiler.clone())),
+        toolchains: facts.toolchains.clone(),
+    };
+    let mut plan = images::plan(&recipes, &request)
+        .map_err(|error| Failure::new(Reason::Declaration, &error, error.hint()))?;
+    if let Some(layout) = &arguments.layout {
+        plan.layout.clone_from(layout);
+    }
+    Ok(plan)
+}
+
+/// As long as a build from nothing, so whoever waits is told what happens.
+async fn proven(plan: &BuildPlan, images: &[BuiltImage]) -> Result<Vec<Proven>, Failure> {
+    told(async |events| {
+        let (plan, images, events) = (plan.clone(), images.to_vec(), events.clone());
+        let again =
+            move || prove::prove(&plan, &images, &|event| events.emit(ci::event::Event::Build(event)));
+        let proven = tokio::task::spawn_blocking(again).await;
+        let ending = || Failure::says(Reason::Unforeseen, "build a second time: the process is ending", None);
+        proven.map_err(|_| ending())?.map_err(|error| Failure::new(Reason::Build, &error, error.hint()))
+    })
+    .await
+}
+
+async fn pushed(
+    layout: &Layout,
+    images: &[BuiltImage],
+    destination: &Destination,
+) -> Result<Pushed, Failure> {
+    let credentials = Credentials::load(|name| std::env::var(name).ok())
+        .map_err(|error| Failure::new(Reason::Cluster, &error, error.hint()))?;
+    let hosts = hosts_from_certificates(&["/etc/containers/certs.d".into(), "/etc/docker/certs.d".into()]);
+    let client = Client::new(Options { credentials, hosts, ..Options::default() });
+    let nobody: push::Observer = Arc::new(|_| ());
+    Ok(push::push(layout, images, destination, &client, &nobody).await?)
+}
+
+fn write_tarball(layout: &Layout, images: &[BuiltImage], path: &Path) -> Result<(), Failure> {
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        let message = format!("write {}: {error}", path.display());
+        Failure::says(Reason::Build, message, None)
+    };
+    let file = std::fs::File::create(path).map_err(|error| failed(&error))?;
+    tarball::write(layout, images, "latest", std::io::BufWriter::new(file)).map_err(|error| failed(&error))
+}
+
+fn load(layout: &Layout, images: &[BuiltImage], workspace: &Workspace, facts: &Facts) -> Result<(), Failure> {
+    let failed = |message: String, hint: Option<String>| Failure::says(Reason::Cluster, message, hint);
+    let Some(engine) = facts.cluster.container_engine else {
+        let hint = "start docker, podman or nerdctl, or write a file with `--tarball`".to_owned();
+        return Err(failed("load the images: no container engine answers".to_owned(), Some(hint)));
+    };
+    let file = workspace.home.join("load.tar");
+    write_tarball(layout, images, &file)?;
+    let engine = engine.to_string();
+    let loaded = Shell::new().and_then(|shell| cmd!(shell, "{engine} load --input {file}").quiet().read());
+    // It served its purpose, whatever came of it.
+    let _ = std::fs::remove_file(&file);
+    loaded.map(drop).map_err(|error| failed(format!("load the images: {error}"), None))
+}
+
+fn listed(made: &Made) -> String {
+    let Made { images, layout, pushed, proven } = made;
+    let mut text = String::new();
+    for image in images {
+        let reference = pushed.as_ref().and_then(|pushed| pushed.references.get(&image.name)).cloned();
+        text += &reference.unwrap_or_else(|| format!("{}@{}", image.name, image.index.digest));
+        text += "\n";
+    }
+    for Proven { image, difference } in proven.iter().flatten() {
+        text += &match difference {
+            None => format!("{image}: the same bits with {}\n", prove::CIRCUMSTANCES),
+            Some(difference) => format!("{image}: {difference}\n"),
+        };
+    }
+    text + &format!("OCI layout: {}\n", layout.display())
 }

@@ -97,6 +97,7 @@ fn facts() -> Facts {
         toolchains: images::toolchain::Facts {
             host: Platform::host(),
             directory: "/w/target/slipway/cache/toolchains".into(),
+            cargo_home: "/home/me/.cargo".into(),
             compiler: None,
             built_libraries: Default::default(),
             can_fetch_sources: false,

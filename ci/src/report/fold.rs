@@ -134,7 +134,7 @@ impl Report {
     }
 
     fn add_image(&mut self, image: &BuiltImage) {
-        let BuiltImage { name, index, manifests, proof, cached, seconds: _ } = image;
+        let BuiltImage { name, index, manifests, proof, cached, attestations: _, seconds: _ } = image;
         self.images.push(ImageReport {
             name: name.clone(),
             digest: index.digest.to_string(),

@@ -125,6 +125,7 @@ fn image() -> BuiltImage {
         name: "kettle".into(),
         index: descriptor.clone(),
         manifests: vec![manifest("linux/amd64", 4_051_200), manifest("linux/arm64", 4_049_100)],
+        attestations: Vec::new(),
         proof: vec![
             row("linux/amd64", Boot::Native { answer: "kettle 0.0.0".into() }),
             row("linux/arm64", Boot::NotRun { reason: "no qemu-aarch64-static on PATH".into() }),

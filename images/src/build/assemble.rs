@@ -53,6 +53,7 @@ pub(super) fn assemble(
         index: index.descriptor(),
         manifests,
         proof: rows,
+        attestations: Vec::new(),
         cached: cached && !moved,
         seconds: 0.0,
     })

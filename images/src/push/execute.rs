@@ -86,13 +86,20 @@ async fn write_documents(
     client: &Client,
     observer: &Observer,
 ) -> Result<(usize, u64), PushError> {
-    let ImagePlan { image: name, repository: path, index, manifests, write_index, tags } = image;
+    let ImagePlan { image: name, repository: path, index, manifests, write_index, attestations, tags } =
+        image;
     let repository = client.repository(&destination.registry, path).map_err(failed(name))?;
     let (mut count, mut bytes) = (0, 0);
     for manifest in manifests {
         repository.put_manifest(&layout.read(manifest)?, &[]).await.map_err(failed(name))?;
         count += 1;
         bytes += manifest.size;
+    }
+    // Before the tags: what a name leads to is complete, with what is said about it.
+    for attestation in attestations {
+        repository.put_manifest(&layout.read(attestation)?, &[]).await.map_err(failed(name))?;
+        count += 1;
+        bytes += attestation.size;
     }
     if *write_index || !tags.is_empty() {
         let raw = layout.read(index)?;

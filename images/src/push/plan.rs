@@ -48,6 +48,8 @@ pub struct ImagePlan {
     pub manifests: Vec<Descriptor>,
     /// The index itself is missing.
     pub write_index: bool,
+    /// Documents about the image to write.
+    pub attestations: Vec<Descriptor>,
     /// Tags that point elsewhere or nowhere.
     pub tags: Vec<String>,
 }
@@ -55,7 +57,7 @@ pub struct ImagePlan {
 impl ImagePlan {
     /// Whether everything is there.
     pub fn is_done(&self) -> bool {
-        self.manifests.is_empty() && !self.write_index && self.tags.is_empty()
+        self.manifests.is_empty() && self.attestations.is_empty() && !self.write_index && self.tags.is_empty()
     }
 }
 
@@ -98,9 +100,23 @@ async fn ask(
         index: image.index.clone(),
         manifests: Vec::new(),
         write_index: false,
+        attestations: Vec::new(),
         tags: Vec::new(),
     };
     let mut blobs = BTreeMap::new();
+    let mut want = |manifest: &Descriptor| {
+        let Manifest { config, layers, .. } = layout.document(manifest)?;
+        for blob in layers.into_iter().chain([config]) {
+            blobs.entry(blob.digest.clone()).or_insert((blob, false));
+        }
+        Ok::<_, PushError>(())
+    };
+    for attestation in &image.attestations {
+        if head(&attestation.digest.to_string()).await?.is_none() {
+            want(attestation)?;
+            plan.attestations.push(attestation.clone());
+        }
+    }
     for tag in &destination.tags {
         if head(tag).await?.as_ref() != Some(&image.index.digest) {
             plan.tags.push(tag.clone());
@@ -108,19 +124,14 @@ async fn ask(
     }
     // A tag that points at the index proves that it is there.
     let is_known = plan.tags.len() < destination.tags.len();
-    if is_known || head(&image.index.digest.to_string()).await?.is_some() {
-        return Ok(Asked { plan, blobs });
-    }
-    plan.write_index = true;
-    for manifest in layout.document::<Index>(&image.index)?.manifests {
-        if head(&manifest.digest.to_string()).await?.is_some() {
-            continue;
+    if !is_known && head(&image.index.digest.to_string()).await?.is_none() {
+        plan.write_index = true;
+        for manifest in layout.document::<Index>(&image.index)?.manifests {
+            if head(&manifest.digest.to_string()).await?.is_none() {
+                want(&manifest)?;
+                plan.manifests.push(manifest);
+            }
         }
-        let Manifest { config, layers, .. } = layout.document(&manifest)?;
-        for blob in layers.into_iter().chain([config]) {
-            blobs.entry(blob.digest.clone()).or_insert((blob, false));
-        }
-        plan.manifests.push(manifest);
     }
     let questions = blobs.keys().cloned().collect::<Vec<_>>();
     let answers: Vec<(Digest, bool)> = stream::iter(questions)
@@ -177,6 +188,7 @@ mod tests {
             index,
             manifests: Vec::new(),
             write_index: true,
+            attestations: Vec::new(),
             tags: Vec::new(),
         };
         let blob = |(content, size, present): &(&str, u64, bool)| {

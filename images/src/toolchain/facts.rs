@@ -16,6 +16,8 @@ pub struct Facts {
     pub host: Platform,
     /// Where private toolchains are kept.
     pub directory: PathBuf,
+    /// Where cargo keeps what it downloaded.
+    pub cargo_home: PathBuf,
     /// The workspace's compiler.
     pub compiler: Option<Compiler>,
     /// Targets whose standard library was built before.
@@ -67,6 +69,7 @@ impl Facts {
             zig: zig::find(directory),
             can_install_zig: on_path("python3").is_some(),
             directory: directory.to_path_buf(),
+            cargo_home: super::cargo_home(),
             compiler,
         }
     }
@@ -75,12 +78,13 @@ impl Facts {
 fn compiler(root: &Path) -> Option<Compiler> {
     let shell = Shell::new().ok()?;
     shell.change_dir(root);
-    let said = cmd!(shell, "rustc -vV --print sysroot").quiet().ignore_stderr().read().ok()?;
+    let said = cmd!(shell, "rustc -vV").quiet().ignore_stderr().read().ok()?;
     let field = |name: &str| {
         said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_string))
     };
     // The name of a toolchain may be a link to another one.
-    let sysroot = Path::new(said.lines().find(|line| line.starts_with('/'))?).canonicalize().ok()?;
+    let sysroot = cmd!(shell, "rustc --print sysroot").quiet().ignore_stderr().read().ok()?;
+    let sysroot = Path::new(sysroot.trim()).canonicalize().ok()?;
     let rustlib = sysroot.join("lib/rustlib");
     let has_library = |triple: &String| rustlib.join(triple).join("lib").is_dir();
     let targets = std::fs::read_dir(&rustlib)

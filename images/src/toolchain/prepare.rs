@@ -84,7 +84,8 @@ pub fn prepare(preparation: &Preparation, say: &dyn Fn(&str)) -> Result<(), Prep
 fn take_turn(made: &Path) -> Result<File, PrepareError> {
     let dir = made.parent().unwrap_or(made);
     fs::create_dir_all(dir).map_err(io_error("make the directory", dir))?;
-    let path = made.with_extension("lock");
+    let name = made.file_name().unwrap_or_default().to_string_lossy();
+    let path = dir.join(format!("{name}.lock"));
     let file = File::create(&path).map_err(io_error("open", &path))?;
     file.lock().map_err(io_error("lock", &path))?;
     Ok(file)

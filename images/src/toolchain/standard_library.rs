@@ -83,7 +83,9 @@ pub(super) fn build(
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
             .env("CARGO_TARGET_DIR", &target)
-            .env("CARGO_INCREMENTAL", "0"),
+            .env("CARGO_INCREMENTAL", "0")
+            // rustup points it at the compiler's first home, and the compiler would believe to be there.
+            .env_remove("LD_LIBRARY_PATH"),
     )?;
 
     let staged = steps.staging(&made)?;

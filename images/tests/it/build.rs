@@ -10,7 +10,8 @@ use images::plan::{BuildPlan, BuildRequest, Platforms, plan};
 use images::proof::{Boot, Linkage};
 use images::registry::{Options, serve};
 use images::{
-    BuildEvent, BuiltImage, Destination, Digest, Layout, PublishEvent, build, publish, recipe, toolchain,
+    BuildEvent, BuiltImage, Destination, Digest, Layout, PublishEvent, attest, build, publish, recipe,
+    toolchain,
 };
 
 use crate::content::client;
@@ -70,6 +71,7 @@ fn request(root: &Path) -> BuildRequest {
         profile: None,
         source_date_epoch: 1_700_000_000,
         toolchains: toolchain::Facts::gather(root, &root.join("target/slipway/toolchains")),
+        origin: None,
     }
 }
 
@@ -207,4 +209,45 @@ fn a_compiler_error_is_shown_in_the_compilers_words() {
     let message = error.to_string();
     assert!(message.contains("`greeter`") && message.contains("cannot find function `nowhere`"), "{message}");
     assert!(error.hint().unwrap().contains("cargo check -p greeter"), "{:?}", error.hint());
+}
+
+#[tokio::test]
+async fn bill_of_materials_and_provenance_lie_beside_the_image_and_change_nothing_about_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = workspace(dir.path());
+    let registry = serve(Options::on_loopback(dir.path().join("registry"))).await.unwrap();
+    let (plain, _) = built(&root);
+    let origin = attest::Origin {
+        commit: Some("0123456789abcdef".to_string()),
+        changed: false,
+        repository: Some("https://git.example/team/app".to_string()),
+        compiler: None,
+    };
+    let described = BuildRequest { origin: Some(origin), images: vec!["tool".to_string()], ..request(&root) };
+    let described = || plan(&recipe::load(&root).unwrap(), &described).unwrap();
+    let destination = Destination::registry(registry.host());
+    let nobody = || Arc::new(|_: PublishEvent| ());
+    let published = publish(described(), &destination, &client(), nobody()).await.unwrap();
+    let image = &published.images[0];
+    assert_eq!(image.index, plain[1].index);
+
+    let repository = client().repository(&registry.host(), "tool").unwrap();
+    let read = async |subject: &Digest, kind: &str| {
+        let found = repository.referrers(subject, Some(kind)).await.unwrap();
+        assert_eq!(found.len(), 1, "{kind}");
+        let manifest = repository.manifest(&found[0].digest.to_string()).await.unwrap().unwrap();
+        let manifest: Manifest = serde_json::from_slice(&manifest.bytes).unwrap();
+        let document = repository.blob(&manifest.layers[0], 1 << 20).await.unwrap();
+        serde_json::from_slice::<serde_json::Value>(&document).unwrap()
+    };
+    let sbom = read(&image.manifests[0].manifest.digest, attest::SBOM).await;
+    assert_eq!(sbom["metadata"]["component"]["purl"], "pkg:cargo/greeter@1.0.0");
+    let statement = read(&image.index.digest, attest::PROVENANCE).await;
+    assert_eq!(statement["subject"][0]["digest"]["sha256"], image.index.digest.hex());
+    let definition = &statement["predicate"]["buildDefinition"];
+    assert_eq!(definition["resolvedDependencies"][0]["digest"]["gitCommit"], "0123456789abcdef");
+
+    let again = publish(described(), &destination, &client(), nobody()).await.unwrap();
+    assert_eq!((again.pushed.bytes, &again.images[0].attestations), (0, &image.attestations));
+    Layout::open(&described().layout).unwrap().prune().unwrap();
 }

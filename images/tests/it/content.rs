@@ -64,6 +64,7 @@ pub fn image(layout: &Layout, name: &str, layers: &[&Bytes]) -> BuiltImage {
         index: index.descriptor(),
         manifests: Vec::new(),
         proof: Vec::new(),
+        attestations: Vec::new(),
         cached: false,
         seconds: 0.0,
     }
