@@ -38,7 +38,8 @@ pub async fn cluster_log(cluster: &plan::Cluster, run: &Run, events: &EventSink)
         false => Some(path),
     };
     if let Some(kept) = kept {
-        let message = format!("logs are in `{}`", kept.display());
+        let kept = kept.strip_prefix(&run.directory).unwrap_or(&kept);
+        let message = format!("the cluster's logs are in `{}` of the run's folder", kept.display());
         events.emit(Event::Run(RunEvent::Note { message }));
     }
 }

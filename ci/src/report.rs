@@ -330,6 +330,15 @@ impl Report {
         states
     }
 
+    /// What was left out, together with what was left out for the same reason: "tier `a`, tier `b` (--tier c)".
+    pub fn left_out(&self) -> Vec<String> {
+        let mut by_reason: IndexMap<&str, Vec<&str>> = IndexMap::new();
+        for LeftOut { what, reason } in &self.left_out {
+            by_reason.entry(reason).or_default().push(what);
+        }
+        by_reason.iter().map(|(reason, what)| format!("{} ({reason})", what.join(", "))).collect()
+    }
+
     /// From the first event to the last.
     pub fn took(&self) -> Duration {
         match (self.began, self.ended) {

@@ -68,18 +68,12 @@ fn head(report: &Report) -> String {
         facts.extend(run.commit.as_ref().map(|commit| format!("commit {}", escape(commit))));
         facts.push(format!("{}, {}", escape(&run.platform), text::number(run.cores, "core")));
     }
-    facts.extend(report.cluster.as_ref().map(|cluster| format!("{} cluster", escape(&cluster.provider))));
+    facts.extend(report.cluster.as_ref().map(|cluster| format!("cluster: {}", escape(&cluster.provider))));
     let facts: String = facts.iter().map(|fact| format!("<li>{fact}")).collect();
-    let left_out: String = report
-        .left_out
+    let left_out = report.left_out();
+    let left_out: String = left_out
         .iter()
-        .map(|left_out| {
-            format!(
-                "<p class=\"left-out\">Without {} ({})</p>\n",
-                prose(&left_out.what),
-                prose(&left_out.reason)
-            )
-        })
+        .map(|left_out| format!("<p class=\"left-out\">Without {}</p>\n", prose(left_out)))
         .collect();
     let pipeline = report.run.as_ref().map_or("run", |run| run.pipeline.as_str());
     format!(
@@ -272,7 +266,7 @@ fn deployment(report: &Report) -> String {
     }
     let ready =
         cluster.took.map_or_else(String::new, |took| format!(", ready after {}", text::duration(took)));
-    let aside = format!("{} cluster: {}{ready}", escape(&cluster.provider), prose(&cluster.reason));
+    let aside = format!("{}: {}{ready}", escape(&cluster.provider), prose(&cluster.reason));
     section("Deployment", &aside, &body)
 }
 

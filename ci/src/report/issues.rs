@@ -120,9 +120,9 @@ impl Report {
             let reason = tier.reason.as_deref().unwrap_or("the run ended before its turn");
             format!("Run {} again, which was {}: {reason}", tier.title, tier.state.word())
         }));
-        steps.extend(self.left_out.iter().map(|left_out| {
-            format!("Run again with {}, which was left out ({})", left_out.what, left_out.reason)
-        }));
+        steps.extend(
+            self.left_out().iter().map(|left_out| format!("Run again with what was left out: {left_out}")),
+        );
         let mut unproven: Vec<String> = self
             .architecture
             .iter()

@@ -80,8 +80,8 @@ fn head(page: &mut Page, report: &Report) {
         let cause = causes.first().map_or_else(String::new, |cause| format!(": {cause}"));
         page.line(format!("**Blocker**: {title}{cause}  "));
     }
-    for left_out in &report.left_out {
-        page.line(format!("**Left out**: {} ({})  ", left_out.what, left_out.reason));
+    for left_out in report.left_out() {
+        page.line(format!("**Left out**: {left_out}  "));
     }
 }
 

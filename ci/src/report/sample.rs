@@ -289,8 +289,15 @@ pub(super) fn passing() -> Vec<Record> {
 /// A run in which a test fails, another is flaky, a component is not ready and a tier is blocked.
 pub(super) fn failing() -> Vec<Record> {
     let mut run = Run::begin();
-    let left_out = LeftOut { what: "component `sugar`".into(), reason: "--without sugar".into() };
-    run.at(3, planned(vec![left_out]));
+    let left_out = |what: &str, reason: &str| LeftOut { what: what.into(), reason: reason.into() };
+    run.at(
+        3,
+        planned(vec![
+            left_out("component `sugar`", "--without sugar"),
+            left_out("tier `milk`", "--tier unit"),
+            left_out("tier `lemon`", "--tier unit"),
+        ]),
+    );
     run.up_to_deploy();
     run.at(1, StageEvent::Started { stage: Stage::Deploy });
     run.apply();

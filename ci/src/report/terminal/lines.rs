@@ -17,7 +17,7 @@ pub(super) fn line(tone: Tone, verb: &str, rest: &str, colour: bool) -> String {
 /// What there is to say about an event, which is in the report already.
 pub(super) fn lines(event: &Event, report: &Report, colour: bool) -> Vec<String> {
     let spoken = match event {
-        Event::Run(event) => run(event),
+        Event::Run(event) => run(event, report),
         Event::Stage(event) => stage(event),
         Event::Build(event) => build(event),
         Event::Push(event) => push(event),
@@ -30,7 +30,7 @@ pub(super) fn lines(event: &Event, report: &Report, colour: bool) -> Vec<String>
 
 type Spoken = Vec<(Tone, &'static str, String)>;
 
-fn run(event: &RunEvent) -> Spoken {
+fn run(event: &RunEvent, report: &Report) -> Spoken {
     match event {
         RunEvent::Started(started) => {
             let commit =
@@ -39,15 +39,15 @@ fn run(event: &RunEvent) -> Spoken {
             let rest = format!("{} on {}, {cores}{commit}", started.pipeline, started.platform);
             vec![(Tone::Plain, "Starting", rest)]
         }
-        RunEvent::Planned { stages: _, tiers, left_out } => {
+        RunEvent::Planned { tiers, .. } => {
             let titles: Vec<&str> = tiers.iter().map(|tier| tier.title.as_str()).collect();
             let mut spoken = Vec::new();
             if !titles.is_empty() {
                 spoken.push((Tone::Plain, "Planned", titles.join(" → ")));
             }
-            spoken.extend(left_out.iter().map(|left_out| {
-                (Tone::Attention, "Left out", format!("{} ({})", left_out.what, left_out.reason))
-            }));
+            spoken.extend(
+                report.left_out().into_iter().map(|left_out| (Tone::Attention, "Left out", left_out)),
+            );
             spoken
         }
         RunEvent::ClusterChosen { provider, reason } => {

@@ -67,8 +67,8 @@ fn verdict(report: &Report, colour: bool) -> Vec<String> {
     let counts = text::counts(report.counts());
     let mut line =
         format!("{pipeline} {} in {}: {counts}", paint(tone, word, colour), text::duration(report.took()));
-    for left_out in &report.left_out {
-        line.push_str(&format!(", without {}", left_out.what));
+    for left_out in report.left_out() {
+        line.push_str(&format!(", without {left_out}"));
     }
     let mut lines = vec![line];
     if let Some(run) = &report.run {
