@@ -1,5 +1,5 @@
-//! Every object of every kind that is served, as metadata. Kinds are found by discovery, so custom ones are here too, for as long as
-//! their CustomResourceDefinitions are.
+//! Every object of every kind that is served, events apart, as metadata. Kinds are found by discovery, so custom ones are here too,
+//! for as long as their CustomResourceDefinitions are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -36,6 +36,11 @@ impl Kind {
         } else {
             Api::namespaced_with(client.clone(), namespace, &self.resource)
         }
+    }
+
+    /// Events own nothing and are owned by nothing; there are many.
+    fn is_event(&self) -> bool {
+        [("", "events"), ("events.k8s.io", "events")].iter().any(|name| self.is(*name))
     }
 
     fn is(&self, (group, plural): (&str, &str)) -> bool {
@@ -132,8 +137,8 @@ impl Inventory {
         shutdown: &CancellationToken,
     ) {
         while watches.try_join_next().is_some() {}
-        let served: BTreeMap<String, Arc<Kind>> =
-            kinds.into_iter().map(|kind| (id(&kind), Arc::new(kind))).collect();
+        let kinds = kinds.into_iter().filter(|kind| !kind.is_event());
+        let served: BTreeMap<String, Arc<Kind>> = kinds.map(|kind| (id(&kind), Arc::new(kind))).collect();
         let before = std::mem::replace(&mut *lock(&self.kinds), served.clone());
         for (id, kind) in before.into_iter().filter(|(id, _)| !served.contains_key(id)) {
             stops.remove(&id).iter().for_each(CancellationToken::cancel);
@@ -232,8 +237,6 @@ pub(crate) async fn discover(client: &kube::Client) -> Result<Vec<Kind>, kube::E
 fn kind(resource: ApiResource, capabilities: &ApiCapabilities) -> Option<Kind> {
     let needed = [verbs::LIST, verbs::WATCH, verbs::DELETE, verbs::DELETE_COLLECTION];
     let complete = needed.iter().all(|verb| capabilities.supports_operation(verb));
-    // Events own nothing and are owned by nothing; there are many.
-    let event = resource.plural == "events" && matches!(resource.group.as_str(), "" | "events.k8s.io");
     let namespaced = capabilities.scope == Scope::Namespaced;
-    (complete && !event).then_some(Kind { resource, namespaced })
+    complete.then_some(Kind { resource, namespaced })
 }
