@@ -194,7 +194,7 @@ impl Toolchain {
 /// Where cargo keeps what it downloaded.
 pub fn cargo_home() -> PathBuf {
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"));
-    std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home).unwrap_or_else(|| "/root/.cargo".into())
+    std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home).unwrap_or_else(|| ".cargo".into())
 }
 
 /// Where toolchains are kept: not with what a profile builds, so that they survive it.
