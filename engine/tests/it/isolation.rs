@@ -16,11 +16,11 @@ use crate::role::ROLE;
 /// What the engine process of a test does: report what it sees, make a mount, start a child, and end with code 7 on SIGTERM.
 pub fn role() -> ! {
     let seen_network = fs::read_link("/proc/self/ns/net").unwrap();
-    let host = engine::isolation::enter().expect("this machine can isolate");
-    // Blocked before the report, so that the signal it provokes cannot come too early.
+    // Blocked before there is any other thread, which inherits it: the signal is for `wait` below and nobody else.
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTERM);
     signals.thread_block().unwrap();
+    let host = engine::isolation::enter().expect("this machine can isolate");
     let none: Option<&str> = None;
     let scratch = std::env::args().nth(3).unwrap();
     mount(Some("slipway-test"), scratch.as_str(), Some("tmpfs"), MsFlags::empty(), none).unwrap();
