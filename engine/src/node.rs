@@ -5,8 +5,10 @@
 //! node registered and gives each pod a worker (`pod`), which makes its ground (`volume`, `sandbox`), starts its containers
 //! (`container`, `image`) and watches over them (`probe`, `log`).
 //!
-//! Not supported: ephemeral containers, host ports, changes of a running pod's images, volumes that are no directories.
+//! Not supported: limits of CPU time (and of memory where the machine lends no control groups), ephemeral containers, host
+//! ports, changes of a running pod's images, volumes that are no directories.
 
+mod cgroup;
 pub(crate) mod container;
 mod exec;
 pub mod image;
@@ -33,6 +35,7 @@ use kube::runtime::watcher;
 use kube::{Api, Resource};
 use tokio_util::sync::CancellationToken;
 
+use self::cgroup::Cgroups;
 use self::container::field::Placement;
 use self::image::Puller;
 use self::image::manifest::Platform;
@@ -70,6 +73,7 @@ pub struct Node {
     network: PodNetwork,
     images: Puller,
     machine: Machine,
+    cgroups: Option<Cgroups>,
     services: Arc<Informer<Service>>,
     events: Recorder,
     logs: Logs,
@@ -89,9 +93,10 @@ impl Node {
         let images = Puller::new(options.host.clone(), mirrors, store, Platform::native());
         let network = PodNetwork::create(options.gateway).await?;
         let machine = Machine::read(&options.state_dir);
+        let cgroups = Cgroups::open(&options.state_dir);
         let services = Informer::new(Api::all(client.clone()), watcher::Config::default());
         let (events, logs) = (Recorder::new(client.clone()), Logs::default());
-        Ok(Arc::new(Self { client, options, network, images, machine, services, events, logs }))
+        Ok(Arc::new(Self { client, options, network, images, machine, cgroups, services, events, logs }))
     }
 
     /// Registers the node and runs its pods until `shutdown`; nothing of them is left when it returns.
@@ -102,6 +107,9 @@ impl Node {
             self.services.synced().await;
             roster::keep(&self, &shutdown).await;
         });
+        if let Some(groups) = &self.cgroups {
+            groups.remove();
+        }
         watching.cancel();
         if let Err(error) = services.await {
             tracing::warn!(%error, "the watch of services ended by a defect");

@@ -76,8 +76,10 @@ impl Recorder {
     /// As `record`, about what `regarding` names, which may be a part of an object.
     pub(crate) fn record_about(&self, component: &'static str, regarding: ObjectReference, note: Note) {
         let this = self.clone();
+        // The order in which tasks run is not the order in which things happened.
+        let now = Timestamp::now();
         tokio::spawn(async move {
-            if let Err(error) = this.write(component, regarding, note.clone()).await {
+            if let Err(error) = this.write(component, regarding, note.clone(), now).await {
                 tracing::debug!(%error, reason = note.reason, "event was not recorded");
             }
         });
@@ -88,10 +90,10 @@ impl Recorder {
         component: &str,
         regarding: ObjectReference,
         note: Note,
+        now: Timestamp,
     ) -> Result<(), kube::Error> {
         let namespace = regarding.namespace.clone().unwrap_or_else(|| "default".to_owned());
         let events: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
-        let now = Timestamp::now();
         let key = (regarding.uid.clone().unwrap_or_default(), note.clone());
         if let Some(seen) = self.repeated(&key, now) {
             let patch = json!({"count": seen.count, "lastTimestamp": Time(now)});

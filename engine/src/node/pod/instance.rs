@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::observed::Ended;
+use crate::node::cgroup::Cgroup;
 use crate::node::log::{Log, last_words};
 use crate::node::probe::check::{Check, Target};
 use crate::node::sandbox::launch::{Exit, Running};
@@ -45,6 +46,8 @@ pub(crate) struct Instance {
     pub running: Running,
     /// Cancelled when it has ended.
     pub over: CancellationToken,
+    /// What limits it.
+    pub cgroup: Option<Cgroup>,
 }
 
 impl Instance {
@@ -61,8 +64,10 @@ impl Instance {
             Ok(Ok(Err(error))) => tracing::warn!(container = container.name, %error, "log is incomplete"),
             Ok(Err(_)) | Err(_) => tracing::debug!(container = container.name, "output has no end"),
         }
+        let starved = self.cgroup.as_ref().is_some_and(Cgroup::ran_out_of_memory);
         let reason = match exit.code {
             0 => "Completed",
+            137 if starved => "OOMKilled",
             _ => "Error",
         };
         Ended {

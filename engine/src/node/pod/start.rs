@@ -18,6 +18,7 @@ use super::ground::Ground;
 use super::instance::{Instance, stop_signal};
 use super::observed::Ended;
 use crate::controllers::events::Note;
+use crate::node::cgroup::Cgroup;
 use crate::node::container::identity::{Accounts, identity};
 use crate::node::container::{command, environment};
 use crate::node::exec::{Inside, writing_end};
@@ -27,6 +28,7 @@ use crate::node::rooted::Root;
 use crate::node::sandbox::launch::launch;
 use crate::node::sandbox::spec::{Launch, Place, Process, Rootfs};
 use crate::node::{Node, log, references};
+use crate::schema::quantity::nanos;
 
 /// Exit code of a container whose program could not be executed.
 const NOT_EXECUTED: i32 = 128;
@@ -97,8 +99,10 @@ pub(crate) async fn start(node: &Node, order: &Order) -> Result<Started, NotStar
 struct Prepared {
     image: Image,
     image_id: String,
+    id: String,
     launch: Launch,
     words: PathBuf,
+    cgroup: Option<Cgroup>,
 }
 
 async fn prepare(node: &Node, order: &Order) -> Result<Prepared, NotStarted> {
@@ -148,8 +152,26 @@ async fn prepare(node: &Node, order: &Order) -> Result<Prepared, NotStarted> {
         no_new_privileges: identity.no_new_privileges,
     };
     let image_id = format!("{}/{}@{}", reference.host, reference.repository, image.named);
-    let place = Place::Container { namespaces: ground.sandbox.paths(), rootfs };
-    Ok(Prepared { image, image_id, launch: Launch { place, process }, words })
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    let limit = container.resources.as_ref().and_then(|resources| resources.limits.as_ref()?.get("memory"));
+    let limit = limit.and_then(|limit| u64::try_from(nanos(&limit.0)? / 1_000_000_000).ok());
+    let cgroup = match (&node.cgroups, limit) {
+        (Some(groups), Some(limit)) => {
+            let made = groups.make(&id, limit);
+            Some(made.map_err(|error| creation(format!("limiting memory: {error}")))?)
+        }
+        _ => None,
+    };
+    let entrance = cgroup.as_ref().map(Cgroup::entrance);
+    let place = Place::Container { namespaces: ground.sandbox.paths(), cgroup: entrance, rootfs };
+    Ok(Prepared {
+        image,
+        image_id,
+        id: format!("slipway://{id}"),
+        launch: Launch { place, process },
+        words,
+        cgroup,
+    })
 }
 
 /// Files and directories of one instance.
@@ -218,7 +240,7 @@ fn accounts(layers: &[PathBuf]) -> Accounts {
 }
 
 async fn execute(node: &Node, order: &Order, prepared: Prepared) -> Result<Started, NotStarted> {
-    let Prepared { image, image_id, launch: what, words } = prepared;
+    let Prepared { image, image_id, id, launch: what, words, cgroup } = prepared;
     let Order { pod, container, ground, directory, attempt, .. } = order;
     let broken = |error: io::Error| held("CreateContainerError")(error.to_string());
     let path = directory.join("logs").join(&container.name).join(format!("{attempt}.log"));
@@ -226,7 +248,6 @@ async fn execute(node: &Node, order: &Order, prepared: Prepared) -> Result<Start
     let (stdout, from_stdout) = writing_end().map_err(broken)?;
     let (stderr, from_stderr) = writing_end().map_err(broken)?;
     let since = Timestamp::now();
-    let id = format!("slipway://{}", uuid::Uuid::new_v4().simple());
     let running = match launch(&what, stdout, stderr).await {
         Ok(running) => running,
         Err(error) => {
@@ -261,6 +282,7 @@ async fn execute(node: &Node, order: &Order, prepared: Prepared) -> Result<Start
     let target = Arc::new(Target { host, ports, inside });
     let stop_signal = stop_signal(image.configuration.config.stop_signal.as_deref());
     let over = CancellationToken::new();
-    let instance = Arc::new(Instance { id, image_id, since, target, log, words, stop_signal, running, over });
+    let instance =
+        Arc::new(Instance { id, image_id, since, target, log, words, stop_signal, running, over, cgroup });
     Ok(Started { instance, output })
 }

@@ -91,7 +91,12 @@ fn carry_out(engine: &mut UnixStream) -> Result<(), Failure> {
 /// Joins or makes the namespaces of the next child.
 fn join(place: &Place) -> Result<(), Failure> {
     match place {
-        Place::Container { namespaces, .. } => {
+        Place::Container { namespaces, cgroup, rootfs: _ } => {
+            if let Some(cgroup) = cgroup {
+                // Zero means the process that writes.
+                std::fs::write(cgroup, "0")
+                    .map_err(|error| Failure::new(format!("joining {}", cgroup.display()), error))?;
+            }
             for path in namespaces {
                 let namespace = File::open(path)
                     .map_err(|error| Failure::new(format!("opening namespace {}", path.display()), error))?;

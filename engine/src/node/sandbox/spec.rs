@@ -20,6 +20,8 @@ pub enum Place {
     Container {
         /// Namespaces of the pod to join, as paths the engine's child can open.
         namespaces: Vec<PathBuf>,
+        /// File by which it joins its control group.
+        cgroup: Option<PathBuf>,
         /// Its file system.
         rootfs: Rootfs,
     },

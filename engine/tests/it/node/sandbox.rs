@@ -64,7 +64,8 @@ impl Bench {
             privileged: false,
             mounts,
         };
-        Launch { place: Place::Container { namespaces: pod.paths(), rootfs }, process: program(commands) }
+        let place = Place::Container { namespaces: pod.paths(), cgroup: None, rootfs };
+        Launch { place, process: program(commands) }
     }
 }
 
