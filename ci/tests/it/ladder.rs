@@ -50,12 +50,13 @@ name = "breaking"
 kind = "tests"
 tests = ["breaks"]
 needs = ["build"]
+threads = 2
 [[tier]]
 name = "hanging"
 kind = "tests"
 tests = ["hangs"]
 needs = ["build"]
-deadline = "1s"
+deadline = "3s"
 [[tier]]
 name = "serving"
 kind = "command"
@@ -141,7 +142,21 @@ async fn every_way_a_tier_can_end_is_told_apart() {
     let root = workspace();
     let (verdict, told) = ran(root.path(), PIPELINE).await;
     assert_eq!(verdict, Err(Reason::Gate));
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r"
+    build: passed
+    unit: failed, 1 passed, 1 flaky, 1 failed, 1 skipped, 0 not run
+      1 of 3 tests failed
+    breaking: failed, 1 passed, 0 flaky, 0 failed, 0 skipped, 1 not run
+      1 of 2 tests were not run
+      because `tea::breaks` was killed by SIGABRT; breaks did not finish
+    hanging: failed, 0 passed, 0 flaky, 0 failed, 0 skipped, 1 not run
+      1 of 1 tests were not run
+      because `tea::hangs` was killed at its deadline, after 3 s; hangs did not finish
+    serving: blocked
+      `unit` failed
+    checks: failed
+      `sh -c echo the cup is cracked; exit 3` ended with exit code 3
+    ");
 }
 
 #[tokio::test]
@@ -151,5 +166,10 @@ async fn a_crate_that_does_not_compile_blocks_what_needs_it() {
     let (verdict, told) =
         ran(root.path(), PIPELINE.split("[[tier]]\nname = \"breaking\"").next().unwrap()).await;
     assert_eq!(verdict, Err(Reason::Build));
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r"
+    build: failed
+      compile the tests of `tea`
+    unit: blocked, 0 passed, 0 flaky, 0 failed, 0 skipped, 0 not run
+      `build` failed
+    ");
 }

@@ -5,12 +5,15 @@
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
-use std::{env, fs, thread};
+use std::{env, fs};
+
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Where Kubernetes reads a container's last words.
 const LAST_WORDS: &str = "/dev/termination-log";
 
-fn main() -> ExitCode {
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
     if env::args().nth(1).as_deref() == Some("--version") {
         say(concat!("sample-workflow ", env!("CARGO_PKG_VERSION")));
         return ExitCode::SUCCESS;
@@ -18,7 +21,7 @@ fn main() -> ExitCode {
     for (name, value) in env::vars() {
         say(&format!("parameter {name}={value}"));
     }
-    match run() {
+    match run().await {
         Ok(()) => {
             say("succeeded");
             ExitCode::SUCCESS
@@ -38,9 +41,14 @@ struct Failure {
     message: String,
 }
 
-fn run() -> Result<(), Failure> {
+async fn run() -> Result<(), Failure> {
+    // The first process of a container is not ended by a signal it does not handle; it would be waited for.
+    let mut end = signal(SignalKind::terminate()).map_err(|error| misused(error.to_string()))?;
     let duration = number("DURATION_SECONDS")?.unwrap_or(0);
-    thread::sleep(Duration::from_secs(duration));
+    tokio::select! {
+        () = tokio::time::sleep(Duration::from_secs(duration)) => {}
+        _ = end.recv() => return Err(Failure { exit_code: 143, message: "told to end".to_owned() }),
+    }
     match env::var("MODE").as_deref() {
         Err(_) | Ok("succeed") => Ok(()),
         Ok("fail") => {

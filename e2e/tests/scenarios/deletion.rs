@@ -12,7 +12,7 @@ use kube::api::DeleteParams;
 async fn deletion_while_running_removes_only_its_own_child() -> Result<()> {
     let cluster = Cluster::connect().await?;
     let doomed = Plan::new(&cluster, "doomed").lasting(120).create(&cluster).await?;
-    let bystander = Plan::new(&cluster, "bystander").lasting(6).create(&cluster).await?;
+    let bystander = Plan::new(&cluster, "bystander").lasting(10).create(&cluster).await?;
     doomed.until_phase(Phase::Running).await?;
     bystander.until_phase(Phase::Running).await?;
     doomed.delete().await?;
