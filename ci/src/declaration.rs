@@ -1,8 +1,10 @@
 //! Everything somebody has written down about a pipeline, read and checked in one place. After [`crate::plan`] nobody reads it again.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use images::Recipes;
+use images::policy::{self, Mention, Policy, PolicyError, TreeError};
 use images::recipe::{self, RecipeError};
 use kind::ClusterSpec;
 use manifests::{Components, LoadError, Mistake};
@@ -23,6 +25,19 @@ pub struct Declaration {
     pub components: Option<Components>,
     /// The requirements.
     pub requirements: Option<Requirements>,
+    /// The registry policy and what it judges.
+    pub provenance: Option<Provenance>,
+}
+
+/// Where images come from, and where they may.
+#[derive(Clone, Debug)]
+pub struct Provenance {
+    /// The registry policy.
+    pub policy: Policy,
+    /// Every image reference of the workspace.
+    pub mentions: Vec<Mention>,
+    /// Names of images the workspace builds itself.
+    pub own: BTreeSet<String>,
 }
 
 /// A declaration could not be read.
@@ -43,6 +58,12 @@ pub enum DeclarationError {
     /// The requirements.
     #[error(transparent)]
     Requirements(Box<Mistake>),
+    /// The registry policy.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The files that name images.
+    #[error(transparent)]
+    References(#[from] TreeError),
 }
 
 impl DeclarationError {
@@ -53,7 +74,9 @@ impl DeclarationError {
             DeclarationError::Recipes(error) => error.hint(),
             DeclarationError::Cluster(_)
             | DeclarationError::Components(_)
-            | DeclarationError::Requirements(_) => None,
+            | DeclarationError::Requirements(_)
+            | DeclarationError::Policy(_)
+            | DeclarationError::References(_) => None,
         }
     }
 }
@@ -70,7 +93,17 @@ pub fn load(root: &Path, name: &str) -> Result<Declaration, DeclarationError> {
         .then(|| Requirements::load(root))
         .transpose()
         .map_err(|mistake| DeclarationError::Requirements(Box::new(mistake)))?;
-    Ok(Declaration { spec, recipes, cluster, components, requirements })
+    let wants_policy = spec.tiers.iter().any(|tier| tier.work == Work::Policy);
+    let provenance = wants_policy.then(|| load_provenance(root)).transpose()?;
+    Ok(Declaration { spec, recipes, cluster, components, requirements, provenance })
+}
+
+fn load_provenance(root: &Path) -> Result<Provenance, DeclarationError> {
+    Ok(Provenance {
+        policy: policy::load(root)?,
+        mentions: policy::collect(root)?,
+        own: recipe::load(root)?.names().map(str::to_owned).collect(),
+    })
 }
 
 /// Mistakes name the file as it is called in the workspace; commands of other tools get its full path.

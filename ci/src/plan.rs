@@ -15,7 +15,7 @@ use manifests::Components;
 use manifests::mistake::did_you_mean;
 use serde::{Serialize, Serializer};
 
-use crate::declaration::Declaration;
+use crate::declaration::{Declaration, Provenance};
 use crate::event::{LeftOut, Stage};
 use crate::facts::{Commit, Facts};
 use crate::requirements::Requirements;
@@ -89,6 +89,9 @@ pub struct Plan {
     /// What the tests have to show.
     #[serde(skip)]
     pub requirements: Option<Requirements>,
+    /// Where images come from, and where they may.
+    #[serde(skip)]
+    pub provenance: Option<Provenance>,
 }
 
 /// How tests are compiled: everything in one run of cargo.
@@ -317,6 +320,7 @@ pub fn plan(declaration: &Declaration, facts: &Facts, request: &Request) -> Resu
         tiers,
         left_out: choice.left_out,
         requirements: declaration.requirements.clone(),
+        provenance: declaration.provenance.clone(),
     })
 }
 

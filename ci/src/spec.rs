@@ -112,6 +112,8 @@ pub enum Work {
     },
     /// Compares the images' executables with what they claim, and with the nodes.
     Architecture,
+    /// Holds every image reference of the workspace against the registry policy.
+    Policy,
     /// Compares the requirements with the tests that passed.
     Requirements,
     /// Runs a command.
@@ -233,7 +235,11 @@ impl Work {
         match self {
             Work::Tests(tests) => &tests.environment,
             Work::Command { environment, .. } => environment,
-            Work::Compile | Work::Compiles { .. } | Work::Architecture | Work::Requirements => &NONE,
+            Work::Compile
+            | Work::Compiles { .. }
+            | Work::Architecture
+            | Work::Policy
+            | Work::Requirements => &NONE,
         }
     }
 }

@@ -10,11 +10,14 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use images::BuiltImage;
+use images::policy::Severity;
+use jiff::Zoned;
 use tokio::process::Command;
 use tokio::time::{Instant, timeout_at};
 
 use crate::build::build;
 use crate::compile::TestBinaries;
+use crate::declaration::Provenance;
 use crate::event::{Event, EventSink, Problem, RunEvent, Stage, StageEvent, TestId, TestState, TierEvent};
 use crate::exit::{Failure, Reason};
 use crate::plan::{Plan, PlannedTier};
@@ -138,6 +141,7 @@ impl<'a> Ladder<'a> {
                 Ok(())
             }
             Work::Architecture => architecture(&self.images),
+            Work::Policy => self.policy(),
             Work::Requirements => self.requirements(),
             Work::Command { command, environment } => {
                 let environment = self.environment(environment, site);
@@ -202,6 +206,33 @@ impl<'a> Ladder<'a> {
         };
         problem.hint = Some(format!("what the tests printed is in `{}`", settings.logs.display()));
         Err(Failure { reason: Reason::Gate, problem })
+    }
+
+    /// Every finding is told; those that violate the policy fail the tier.
+    fn policy(&self) -> Result<(), Failure> {
+        let Some(Provenance { policy, mentions, own }) = &self.plan.provenance else { return Ok(()) };
+        let findings = images::policy::check(policy, mentions, own, Zoned::now().date());
+        let (violations, warnings): (Vec<_>, Vec<_>) =
+            findings.iter().partition(|finding| finding.severity == Severity::Error);
+        for warning in warnings {
+            let message = format!("{}:{}: {}", warning.file, warning.line, warning.message);
+            self.events.emit(Event::Run(RunEvent::Warning { message, hint: Some(warning.fix.clone()) }));
+        }
+        if violations.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "{} of {} image references violate the registry policy",
+            violations.len(),
+            mentions.len()
+        );
+        let causes = violations.iter().map(ToString::to_string).collect();
+        let hint =
+            Some(format!("the policy is `{}`; see it alone: cargo xtask policy check", images::policy::FILE));
+        Err(Failure {
+            reason: Reason::Policy,
+            problem: Problem { message, causes, hint, ..Problem::default() },
+        })
     }
 
     fn requirements(&self) -> Result<(), Failure> {

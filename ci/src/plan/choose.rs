@@ -74,7 +74,9 @@ fn why_not(tier: &Tier, request: &Request) -> Option<String> {
     let from = request.from.filter(|from| *from > Stage::Build)?;
     let is_before = match tier.work {
         Work::Compile | Work::Requirements => false,
-        Work::Tests(_) | Work::Compiles { .. } | Work::Architecture | Work::Command { .. } => !tier.cluster,
+        Work::Tests(_) | Work::Compiles { .. } | Work::Architecture | Work::Policy | Work::Command { .. } => {
+            !tier.cluster
+        }
     };
     is_before.then(|| format!("--from {from}"))
 }

@@ -26,6 +26,7 @@ impl fmt::Display for Plan {
             tiers,
             left_out,
             requirements: _,
+            provenance: _,
         } = self;
         writeln!(out, "pipeline {pipeline}: {description}")?;
         let commit =
@@ -91,6 +92,7 @@ fn show_tier(out: &mut fmt::Formatter<'_>, tier: &PlannedTier) -> fmt::Result {
         Work::Tests(tests) => format!("runs the tests in {}", words(&tests.tests)),
         Work::Compiles { tests } => format!("compiles {}", words(tests)),
         Work::Architecture => "compares executables, images and nodes".to_owned(),
+        Work::Policy => "judges where images come from".to_owned(),
         Work::Requirements => "compares requirements with tests".to_owned(),
         Work::Command { command, .. } => format!("runs `{}`", command.join(" ")),
     };

@@ -85,6 +85,7 @@ fn declaration(pipeline: &str) -> Declaration {
             component("table", &["pot", "kettle"]),
         ])),
         requirements: None,
+        provenance: None,
     }
 }
 

@@ -75,6 +75,7 @@ enum Kind {
     Tests,
     Compiles,
     Architecture,
+    Policy,
     Requirements,
     Command,
 }
@@ -219,7 +220,7 @@ fn work(source: &Source<'_>, section: &TierSection) -> Result<Work, Mistake> {
         Kind::Tests => &["tests", "environment", "threads", "retries", "skip-without", "threshold"],
         Kind::Compiles => &["tests"],
         Kind::Command => &["command", "environment"],
-        Kind::Compile | Kind::Architecture | Kind::Requirements => &[],
+        Kind::Compile | Kind::Architecture | Kind::Policy | Kind::Requirements => &[],
     };
     let written = [
         ("tests", section.tests.as_ref().map(Spanned::span)),
@@ -259,6 +260,7 @@ fn work(source: &Source<'_>, section: &TierSection) -> Result<Work, Mistake> {
         }),
         Kind::Compiles => Work::Compiles { tests: selectors()? },
         Kind::Architecture => Work::Architecture,
+        Kind::Policy => Work::Policy,
         Kind::Requirements => Work::Requirements,
         Kind::Command => {
             Work::Command { command: list("command", &section.command)?, environment: environment() }

@@ -107,6 +107,7 @@ async fn ran(root: &Path, pipeline: &str) -> (Result<(), Reason>, String) {
         cluster: None,
         components: None,
         requirements: None,
+        provenance: None,
     };
     let home = root.join("target/slipway");
     let request = Request { root: root.to_path_buf(), home: home.clone(), ..Request::default() };
