@@ -14,8 +14,9 @@ const COOLDOWN: i64 = 5;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_execution_waits_for_the_cooldown_and_then_proceeds() -> Result<()> {
     let cluster = Cluster::connect().await?;
-    let first = Plan::new(&cluster, "cooldown").create(&cluster).await?;
-    let ended = first.until_phase(Phase::Completed).await?.completion_time.context("it has ended")?;
+    // The second comes while the first runs, so that it is seen waiting however busy the machine is.
+    let first = Plan::new(&cluster, "cooldown").lasting(6).create(&cluster).await?;
+    first.until_phase(Phase::Running).await?;
     let second = Plan::new(&cluster, "cooldown").on(&first.target).create(&cluster).await?;
     second
         .until("waits in Pending", 30, |status| {
@@ -23,6 +24,7 @@ async fn a_second_execution_waits_for_the_cooldown_and_then_proceeds() -> Result
                 && condition(status, EXECUTION_CREATED).is_some_and(|(holds, _)| holds == "False")
         })
         .await?;
+    let ended = first.until_phase(Phase::Completed).await?.completion_time.context("it has ended")?;
     let started = second.until_phase(Phase::Completed).await?.start_time.context("it ran")?;
     let rest = started.0.duration_since(ended.0).as_secs();
     ensure!(rest >= COOLDOWN, "the target rested {rest} s, not {COOLDOWN} s");
