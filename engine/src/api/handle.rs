@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::{Method, Request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body as _;
 use uuid::Uuid;
 
 use super::rbac::Attributes;
@@ -22,10 +23,18 @@ pub const BODY_LIMIT: usize = 3 * 1024 * 1024;
 
 /// Answers one request; `peer` is the identity the connection has, if it has one.
 pub async fn handle(api: &Arc<Api>, peer: Option<&User>, request: Request<Body>) -> Answer {
+    let only_head = request.method() == Method::HEAD;
     let mut answer = match chain(api, peer, request).await {
         Ok(answer) => answer,
         Err(status) => answer::error(&status),
     };
+    if only_head {
+        // HTTP/2 takes a body after HEAD for a broken stream.
+        let body = std::mem::take(answer.body_mut());
+        if let Some(length) = body.size_hint().exact() {
+            answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+    }
     let id = Uuid::new_v4().to_string();
     answer::set(&mut answer, HeaderName::from_static("audit-id"), &id);
     let private = HeaderValue::from_static("no-cache, private");

@@ -60,6 +60,11 @@ impl Range<'_> {
         self.parameters.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
     }
 
+    /// Whether it is this media type.
+    pub(super) fn is(&self, media_type: &str) -> bool {
+        self.media_type == media_type
+    }
+
     /// Whether JSON is in the range.
     pub(super) fn takes_json(&self) -> bool {
         matches!(self.media_type, "application/json" | "application/*" | "*/*")

@@ -1,7 +1,7 @@
 //! OpenAPI: the index of version 3 and a document for each group version.
 //!
-//! Version 2 is a document without paths and definitions: clients that fall back to it find nothing to validate against and
-//! leave validation to the server. Neither is written in protobuf.
+//! Version 2 is a document without paths and definitions, in JSON and protobuf: `kubectl` asks for it before it sends a `List`,
+//! finds nothing to validate against and leaves that to the server. Version 3 is not written in protobuf.
 
 use http::header::{CACHE_CONTROL, ETAG, EXPIRES, IF_NONE_MATCH, LOCATION, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -15,17 +15,25 @@ use super::{Answer, Api, answer};
 use crate::schema::{Registry, builtin};
 use crate::status::Status;
 
+const TITLE: &str = "Kubernetes";
+
+/// Media type of version 2 in protobuf, as clients ask for it and as it is sent: `@` is not allowed in one.
+const VERSION_2_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+const VERSION_2_SENT: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
 /// Answers `/openapi/v2`, `/openapi/v3` and the documents below the latter.
 pub fn answer(api: &Api, segments: &[&str], info: &RequestInfo, headers: &HeaderMap) -> Answer {
     let ranges = negotiate::ranges(headers);
-    if !ranges.is_empty() && !ranges.iter().any(negotiate::Range::takes_json) {
-        return answer::error(&Status::not_acceptable(answer::JSON));
-    }
+    let takes_json = ranges.is_empty() || ranges.iter().any(negotiate::Range::takes_json);
     let mut answer = match *segments {
-        ["openapi", "v2"] => answer::json(
+        ["openapi", "v2"] if takes_json => answer::json(
             StatusCode::OK,
-            &json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": VERSION}, "paths": {}}),
+            &json!({"swagger": "2.0", "info": {"title": TITLE, "version": VERSION}, "paths": {}}),
         ),
+        ["openapi", "v2"] if ranges.iter().any(|range| range.is(VERSION_2_ASKED)) => {
+            answer::of_type(StatusCode::OK, VERSION_2_SENT, version_2())
+        }
+        _ if !takes_json => answer::error(&Status::not_acceptable(answer::JSON)),
         ["openapi", "v3"] => answer::json(StatusCode::OK, &index(&api.registry())),
         ["openapi", "v3", "api", version] => document(&api.registry(), "", version, info, headers),
         ["openapi", "v3", "apis", group, version] => document(&api.registry(), group, version, info, headers),
@@ -33,6 +41,18 @@ pub fn answer(api: &Api, segments: &[&str], info: &RequestInfo, headers: &Header
     };
     answer.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
     answer
+}
+
+/// The document of version 2 in protobuf (`openapi.v2.Document` of gnostic): `swagger`, `info`, `paths`.
+fn version_2() -> Vec<u8> {
+    let block = |number: u8, content: &[u8]| {
+        // Every length here fits into one byte.
+        let mut bytes = vec![number << 3 | 2, content.len() as u8];
+        bytes.extend_from_slice(content);
+        bytes
+    };
+    let info = [block(1, TITLE.as_bytes()), block(2, VERSION.as_bytes())].concat();
+    [block(1, b"2.0"), block(2, &info), block(8, b"")].concat()
 }
 
 fn index(registry: &Registry) -> Value {

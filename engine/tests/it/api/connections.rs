@@ -8,7 +8,7 @@ use std::time::Duration;
 use engine::api::{Api, server};
 use engine::pki::{MASTERS, Pki};
 use futures::StreamExt;
-use http::Version;
+use http::{StatusCode, Version};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
@@ -68,8 +68,11 @@ async fn both_versions_of_http_are_spoken() {
     let builder = || reqwest::Client::builder().tls_certs_only([authority.clone()]);
     let url = format!("https://{}/healthz", listening.address);
     for (client, version) in [(builder().http1_only(), Version::HTTP_11), (builder(), Version::HTTP_2)] {
-        let answer = client.build().unwrap().get(&url).send().await.unwrap();
+        let client = client.build().unwrap();
+        let answer = client.get(&url).send().await.unwrap();
         assert_eq!((answer.version(), answer.text().await.unwrap().as_str()), (version, "ok"));
+        let head = client.head(&url).send().await.unwrap();
+        assert_eq!((head.status(), head.text().await.unwrap().as_str()), (StatusCode::OK, ""));
     }
 }
 
