@@ -12,24 +12,25 @@ use kube::api::DeleteParams;
 async fn deletion_while_running_removes_only_its_own_child() -> Result<()> {
     let cluster = Cluster::connect().await?;
     let doomed = Plan::new(&cluster, "doomed").lasting(120).create(&cluster).await?;
-    let bystander = Plan::new(&cluster, "bystander").lasting(10).create(&cluster).await?;
+    let bystander = Plan::new(&cluster, "bystander").lasting(120).create(&cluster).await?;
     doomed.until_phase(Phase::Running).await?;
     bystander.until_phase(Phase::Running).await?;
+    let child = children::of(&cluster, &bystander.target).await?.context("its child exists")?.uid();
     doomed.delete().await?;
     children::until_none(&cluster, &doomed.target).await?;
     doomed.until_gone().await?;
-    ensure!(
-        children::of(&cluster, &bystander.target).await?.is_some(),
-        "another execution's child is gone too"
-    );
-    bystander.until_phase(Phase::Completed).await?;
-    bystander.delete().await
+    let still =
+        children::of(&cluster, &bystander.target).await?.context("another execution's child is gone too")?;
+    ensure!(still.uid() == child && still.metadata.deletion_timestamp.is_none(), "{:?}", still.metadata);
+    ensure!(bystander.status().await?.phase == Some(Phase::Running), "{:?}", bystander.status().await?);
+    bystander.delete().await?;
+    children::until_none(&cluster, &bystander.target).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deleting_a_waiting_execution_leaves_the_running_one_alone() -> Result<()> {
     let cluster = Cluster::connect().await?;
-    let running = Plan::new(&cluster, "holder").lasting(5).create(&cluster).await?;
+    let running = Plan::new(&cluster, "holder").lasting(120).create(&cluster).await?;
     running.until_phase(Phase::Running).await?;
     let child = children::of(&cluster, &running.target).await?.context("its child exists")?.uid();
     let waiting = Plan::new(&cluster, "waiting").on(&running.target).create(&cluster).await?;
@@ -38,7 +39,7 @@ async fn deleting_a_waiting_execution_leaves_the_running_one_alone() -> Result<(
     waiting.until_gone().await?;
     let still = children::of(&cluster, &running.target).await?.and_then(|job| job.uid());
     ensure!(still == child, "the running child was {child:?} and is {still:?}");
-    running.until_phase(Phase::Completed).await?;
+    ensure!(running.status().await?.phase == Some(Phase::Running), "{:?}", running.status().await?);
     running.delete().await
 }
 

@@ -47,7 +47,7 @@ async fn each_event_is_stored_once_after_the_controller_is_killed_twice() -> Res
 async fn twenty_seconds_without_datastorage_lose_and_double_nothing() -> Result<()> {
     let cluster = Cluster::connect().await?;
     let _disruption = disrupt().await;
-    let before = Plan::new(&cluster, "outage").lasting(3).create(&cluster).await?;
+    let before = Plan::new(&cluster, "outage").lasting(12).create(&cluster).await?;
     before.until_phase(Phase::Running).await?;
     let (during, deleted) = without(&cluster, "datastorage", async {
         let end = tokio::time::Instant::now() + Duration::from_secs(20);
