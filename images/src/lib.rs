@@ -27,9 +27,11 @@ pub mod prove;
 pub mod policy;
 
 pub mod client;
+pub mod containerfile;
 pub mod publish;
 pub mod push;
 pub mod registry;
+pub mod sign;
 pub mod tarball;
 
 pub mod digest;

@@ -70,10 +70,10 @@ pub fn prove(
     images: &[BuiltImage],
     observer: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<Vec<Proven>, ProveError> {
-    fs::create_dir_all(&plan.cache).map_err(io_error("make the directory", &plan.cache))?;
-    // The name has another length than the workspace's, so that nothing hides in padding; the folder goes away with the value.
-    let place = tempfile::Builder::new().prefix("prove-it-somewhere-else-").tempdir_in(&plan.cache);
-    let place = place.map_err(io_error("make a directory in", &plan.cache))?;
+    // Not below the workspace: cargo would read its configuration as well. The folder goes away with the value.
+    let anywhere = std::env::temp_dir();
+    let place = tempfile::Builder::new().prefix("prove-it-somewhere-else-").tempdir_in(&anywhere);
+    let place = place.map_err(io_error("make a directory in", &anywhere))?;
     let root = place.path().join("another-workspace");
     copy_sources(&plan.root, &root)?;
     let home = place.path().join("home");
@@ -109,6 +109,9 @@ fn elsewhere(plan: &BuildPlan, root: &Path, home: &Path, cargo_home: &Path) -> B
         ("LANGUAGE", "tr".to_string()),
         ("USER", "somebody-else".to_string()),
     ];
+    // Where the compiler is must not change with the home directory.
+    let rustup = crate::toolchain::rustup_home().map(|path| ("RUSTUP_HOME", text(&path)));
+    let circumstances: Vec<_> = circumstances.into_iter().chain(rustup).collect();
     for compilation in &mut second.compilations {
         let toolchain = &mut compilation.toolchain;
         toolchain

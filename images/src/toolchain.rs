@@ -171,7 +171,8 @@ impl Toolchain {
     /// Takes the paths of this machine out of what is compiled, so that the binary is the same wherever it is built. Only for a profile that
     /// nothing else uses: cargo compiles everything again when such flags change.
     pub(crate) fn hide_paths(&mut self, root: &Path, cargo_home: &Path) {
-        let mapped = [(cargo_home, "/cargo"), (root, "/workspace")];
+        // The last one that fits wins, and cargo's home may be inside the workspace.
+        let mapped = [(root, "/workspace"), (cargo_home, "/cargo")];
         for (path, shown) in mapped {
             self.flags.push(format!("--remap-path-prefix={}={shown}", path.display()));
         }
@@ -195,6 +196,12 @@ impl Toolchain {
 pub fn cargo_home() -> PathBuf {
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"));
     std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home).unwrap_or_else(|| ".cargo".into())
+}
+
+/// Where rustup keeps compilers, if it does.
+pub(crate) fn rustup_home() -> Option<PathBuf> {
+    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".rustup"));
+    std::env::var_os("RUSTUP_HOME").map(PathBuf::from).or_else(home).filter(|path| path.is_dir())
 }
 
 /// Where toolchains are kept: not with what a profile builds, so that they survive it.

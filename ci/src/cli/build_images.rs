@@ -11,9 +11,12 @@ use ci::tiers::stage;
 use clap::Args;
 use images::attest::Origin;
 use images::client::{Client, Credentials, Options, hosts_from_certificates};
+use images::containerfile::containerfile;
 use images::prove::{self, Proven};
 use images::push::{self, Destination, Pushed};
-use images::{BuildPlan, BuildRequest, BuiltImage, Layout, Platform, Platforms, recipe, tarball};
+use images::{
+    BuildPlan, BuildRequest, BuiltImage, Layout, Platform, Platforms, Reference, recipe, sign, tarball,
+};
 use serde::Serialize;
 use xshell::{Shell, cmd};
 
@@ -37,6 +40,9 @@ pub(super) struct Arguments {
     /// Push to this registry
     #[arg(long, value_name = "HOST[/PREFIX][:TAG]")]
     push: Option<Destination>,
+    /// Sign what was pushed with this ECDSA P-256 key, for `cosign verify --key`
+    #[arg(long, value_name = "FILE", requires = "push")]
+    sign_key: Option<PathBuf>,
     /// Load into the container engine of this machine
     #[arg(long)]
     load: bool,
@@ -49,6 +55,12 @@ pub(super) struct Arguments {
     /// Build everything a second time under other circumstances, and compare
     #[arg(long)]
     prove: bool,
+    /// Only write Containerfiles for docker, podman or buildah to this directory
+    #[arg(long, value_name = "DIR", requires = "toolchain")]
+    containerfiles: Option<PathBuf>,
+    /// The image they compile in, by digest
+    #[arg(long, value_name = "IMAGE@DIGEST")]
+    toolchain: Option<Reference>,
     /// cargo profile; `dev` shares what is compiled with the tests
     #[arg(long, default_value = "release")]
     profile: String,
@@ -71,6 +83,9 @@ struct Made {
 
 pub(super) async fn run(arguments: Arguments) -> Outcome {
     let workspace = Workspace::find()?;
+    if let (Some(directory), Some(toolchain)) = (&arguments.containerfiles, &arguments.toolchain) {
+        return containerfiles(&workspace, &arguments.images, directory, toolchain);
+    }
     let facts = Facts::gather(&workspace.root, &workspace.home).await;
     let plan = plan(&arguments, &workspace, &facts)?;
     let images = told(async |events| stage(events, Stage::Build, build(&plan, events)).await).await?;
@@ -85,7 +100,9 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
         load(&layout, &images, &workspace, &facts)?;
     }
     let pushed = match &arguments.push {
-        Some(destination) => Some(pushed(&layout, &images, destination).await?),
+        Some(destination) => {
+            Some(pushed(&layout, &images, destination, arguments.sign_key.as_deref()).await?)
+        }
         None => None,
     };
     let differs = proven.iter().flatten().find_map(|proven| {
@@ -100,6 +117,29 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
         Some(message) => Err(Failure::says(Reason::Build, message, None).into()),
         None => Ok(()),
     }
+}
+
+fn containerfiles(
+    workspace: &Workspace,
+    names: &[String],
+    directory: &Path,
+    toolchain: &Reference,
+) -> Outcome {
+    let recipes = recipe::load(&workspace.root)
+        .map_err(|error| Failure::new(Reason::Declaration, &error, error.hint()))?;
+    let failed = |path: &Path, error: std::io::Error| {
+        Failure::says(Reason::Unforeseen, format!("write {}: {error}", path.display()), None)
+    };
+    std::fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
+    let mut written = String::new();
+    for recipe in recipes.images.iter().filter(|recipe| names.is_empty() || names.contains(&recipe.name)) {
+        let text = containerfile(recipe, toolchain)
+            .map_err(|error| Failure::new(Reason::Declaration, &error, error.hint()))?;
+        let path = directory.join(format!("{}.Containerfile", recipe.name));
+        std::fs::write(&path, text).map_err(|error| failed(&path, error))?;
+        written += &format!("{}\n", path.display());
+    }
+    print(written)
 }
 
 fn plan(arguments: &Arguments, workspace: &Workspace, facts: &Facts) -> Result<BuildPlan, Failure> {
@@ -143,13 +183,20 @@ async fn pushed(
     layout: &Layout,
     images: &[BuiltImage],
     destination: &Destination,
+    key: Option<&Path>,
 ) -> Result<Pushed, Failure> {
+    let unsigned = |error: sign::SignError| Failure::new(Reason::Cluster, &error, error.hint());
+    let signer = key.map(sign::Signer::read).transpose().map_err(unsigned)?;
     let credentials = Credentials::load(|name| std::env::var(name).ok())
         .map_err(|error| Failure::new(Reason::Cluster, &error, error.hint()))?;
     let hosts = hosts_from_certificates(&["/etc/containers/certs.d".into(), "/etc/docker/certs.d".into()]);
     let client = Client::new(Options { credentials, hosts, ..Options::default() });
     let nobody: push::Observer = Arc::new(|_| ());
-    Ok(push::push(layout, images, destination, &client, &nobody).await?)
+    let pushed = push::push(layout, images, destination, &client, &nobody).await?;
+    if let Some(signer) = &signer {
+        sign::sign(&pushed, destination, &client, signer).await.map_err(unsigned)?;
+    }
+    Ok(pushed)
 }
 
 fn write_tarball(layout: &Layout, images: &[BuiltImage], path: &Path) -> Result<(), Failure> {

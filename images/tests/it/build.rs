@@ -10,7 +10,7 @@ use images::plan::{BuildPlan, BuildRequest, Platforms, plan};
 use images::proof::{Boot, Linkage};
 use images::registry::{Options, serve};
 use images::{
-    BuildEvent, BuiltImage, Destination, Digest, Layout, PublishEvent, attest, build, publish, recipe,
+    BuildEvent, BuiltImage, Destination, Digest, Layout, PublishEvent, attest, build, prove, publish, recipe,
     toolchain,
 };
 
@@ -250,4 +250,27 @@ async fn bill_of_materials_and_provenance_lie_beside_the_image_and_change_nothin
     let again = publish(described(), &destination, &client(), nobody()).await.unwrap();
     assert_eq!((again.pushed.bytes, &again.images[0].attestations), (0, &image.attestations));
     Layout::open(&described().layout).unwrap().prune().unwrap();
+}
+
+#[test]
+fn a_second_build_under_other_circumstances_shows_what_depends_on_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = workspace(dir.path());
+    fs::write(
+        root.join("greeter/src/bin/other-tool.rs"),
+        "fn main() { println!(\"built in {}\", env!(\"CARGO_MANIFEST_DIR\")) }",
+    )
+    .unwrap();
+    let request = BuildRequest { profile: Some("release".to_string()), ..request(&root) };
+    let plan = plan(&recipe::load(&root).unwrap(), &request).unwrap();
+    let images = build(&plan, &|_| ()).unwrap();
+    let proven = prove::prove(&plan, &images, &|_| ()).unwrap();
+    assert_eq!(proven[0].difference, None);
+    match &proven[1].difference {
+        Some(prove::Difference::File { file, byte, .. }) => {
+            assert_eq!(file, "/usr/local/bin/other-tool");
+            assert!(*byte > 0);
+        }
+        other => panic!("{other:?}"),
+    }
 }

@@ -2,10 +2,16 @@
 
 use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use images::client::Client;
 use images::push::{self, Observer};
 use images::registry::{Options, Running, serve};
-use images::{BuiltImage, Destination, Layout, PushEvent, Pushed};
+use images::{BuiltImage, Destination, Layout, PushEvent, Pushed, sign};
+use ring::rand::SystemRandom;
+use ring::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, UnparsedPublicKey,
+};
 
 use crate::content::{client, client_with, image, layout, noise};
 use crate::scripted::{Reply, Scripted};
@@ -14,7 +20,7 @@ struct Setup {
     layout: Layout,
     images: Vec<BuiltImage>,
     behind: Running,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// Three images that share their lowest layer, and an empty registry.
@@ -25,7 +31,7 @@ async fn setup() -> Setup {
     let images = ["one", "two", "three"]
         .map(|name| image(&layout, name, &[&shared, &noise(20_000, name.len() as u64 * 7)]));
     let behind = serve(Options::on_loopback(dir.path().join("registry"))).await.unwrap();
-    Setup { layout, images: images.to_vec(), behind, _dir: dir }
+    Setup { layout, images: images.to_vec(), behind, dir }
 }
 
 fn destination(host: String) -> Destination {
@@ -104,6 +110,53 @@ async fn a_push_that_breaks_off_leaves_no_name_and_the_next_one_completes_it() {
     assert_eq!(pushed.references.len(), 3);
     let again = run(&setup, setup.behind.host(), &client()).await.unwrap();
     assert_eq!(again.bytes, 0);
+}
+
+/// A new key, as `openssl genpkey` writes it.
+fn key() -> String {
+    let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new()).unwrap();
+    format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(key.as_ref()))
+}
+
+#[tokio::test]
+async fn a_signature_is_made_once_and_holds() {
+    let setup = setup().await;
+    let path = setup.dir.path().join("cosign.key");
+    std::fs::write(&path, key()).unwrap();
+    let signer = sign::Signer::read(&path).unwrap();
+    let destination = destination(setup.behind.host());
+    let pushed = run(&setup, setup.behind.host(), &client()).await.unwrap();
+    assert_eq!(sign::sign(&pushed, &destination, &client(), &signer).await.unwrap(), 3);
+    assert_eq!(sign::sign(&pushed, &destination, &client(), &signer).await.unwrap(), 0);
+
+    let image = &setup.images[0];
+    let repository = client().repository(&setup.behind.host(), "team/one").unwrap();
+    let tag = format!("sha256-{}.sig", image.index.digest.hex());
+    let manifest = repository.manifest(&tag).await.unwrap().unwrap();
+    let manifest: images::document::Manifest = serde_json::from_slice(&manifest.bytes).unwrap();
+    let statement = repository.blob(&manifest.layers[0], 1 << 16).await.unwrap();
+    let signature = &manifest.layers[0].annotations["dev.cosignproject.cosign/signature"];
+    let signature = STANDARD.decode(signature).unwrap();
+    let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, signer.public_key());
+    public.verify(&statement, &signature).unwrap();
+    let statement: serde_json::Value = serde_json::from_slice(&statement).unwrap();
+    assert_eq!(statement["critical"]["image"]["docker-manifest-digest"], image.index.digest.to_string());
+    assert_eq!(
+        statement["critical"]["identity"]["docker-reference"],
+        format!("{}/team/one", setup.behind.host())
+    );
+}
+
+#[test]
+fn what_is_no_key_is_refused_with_the_command_that_makes_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cosign.key");
+    for text in ["", "no key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
+        std::fs::write(&path, text).unwrap();
+        let error = sign::Signer::read(&path).unwrap_err();
+        assert!(error.to_string().contains("cosign.key"), "{error}");
+        assert!(error.hint().unwrap().contains("openssl genpkey"), "{:?}", error.hint());
+    }
 }
 
 #[tokio::test]
