@@ -81,7 +81,9 @@ impl PodNetwork {
     /// [`NetworkError`] names what the kernel refused.
     pub async fn create(gateway: Ipv4Addr) -> Result<Self, NetworkError> {
         let handle = connect()?;
-        let bridge = LinkBridge::new(BRIDGE).up().build();
+        // Without an address of its own a bridge takes the lowest one of its ports: it would change as pods come and go, and each
+        // pod that remembers the old one would lose the gateway until it asks again, most of a minute later.
+        let bridge = LinkBridge::new(BRIDGE).address(hardware_address(gateway)).up().build();
         handle.link().add(bridge).execute().await.map_err(netlink("creating the pod bridge"))?;
         let bridge = index_of(&handle, BRIDGE).await?;
         let address = handle.address().add(bridge, IpAddr::V4(gateway), PREFIX);
@@ -110,8 +112,11 @@ impl PodNetwork {
         let outer = format!("veth{:08x}", u32::from(lease.address));
         // Made where it belongs: moving an interface to another namespace takes the kernel tens of milliseconds.
         let to_node = LinkUnspec::new_with_name(&outer).setns_by_fd(self.shared.node.as_raw_fd()).build();
-        let pair =
-            LinkVeth::new("eth0", &outer).set_info_data(InfoData::Veth(InfoVeth::Peer(to_node))).up().build();
+        let pair = LinkVeth::new("eth0", &outer)
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(to_node)))
+            .address(hardware_address(lease.address))
+            .up()
+            .build();
         inside.link().add(pair).execute().await.map_err(netlink("creating the pod's interface"))?;
         let on_bridge = LinkUnspec::new_with_name(&outer).controller(self.shared.bridge).up().build();
         let set = self.shared.handle.link().set(on_bridge).execute().await;
@@ -122,6 +127,12 @@ impl PodNetwork {
         let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(self.shared.gateway).build();
         inside.route().add(route).execute().await.map_err(netlink("giving the pod a default route"))
     }
+}
+
+/// The hardware address that goes with an address of the pod network: whoever gets the address later has the same, so that nothing
+/// anybody remembers is ever wrong. The first two bytes mark it as locally made, as CNI's bridge does.
+fn hardware_address(address: Ipv4Addr) -> Vec<u8> {
+    [0x0a, 0x58].into_iter().chain(address.octets()).collect()
 }
 
 /// A namespace of the calling thread.

@@ -11,8 +11,10 @@ use engine::node::sandbox::launch::{Exit, LaunchError, Running, launch};
 use engine::node::sandbox::network::PodNetwork;
 use engine::node::sandbox::pod::PodSandbox;
 use engine::node::sandbox::spec::{Launch, Mount, Place, Process, Rootfs};
+use futures::TryStreamExt;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
+use rtnetlink::packet_route::link::LinkAttribute;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
@@ -357,6 +359,33 @@ fn pods_reach_each_other_and_the_node_and_leave_no_interface() {
         }
         assert!(interfaces().contains(&"pods".to_owned()));
     });
+}
+
+#[test]
+fn the_gateway_keeps_its_hardware_address_while_pods_come_and_go() {
+    in_own_network(async || {
+        let bench = Bench::new().await;
+        let before = gateway_hardware_address().await;
+        for round in 0..3 {
+            // Ports with lower addresses than the ones before and after them.
+            let pods = [bench.pod("one").await, bench.pod("two").await];
+            assert_eq!(gateway_hardware_address().await, before, "with pods, round {round}");
+            drop(pods);
+            assert_eq!(gateway_hardware_address().await, before, "without pods, round {round}");
+        }
+    });
+}
+
+async fn gateway_hardware_address() -> Vec<u8> {
+    let (connection, handle, _messages) = rtnetlink::new_connection().unwrap();
+    tokio::spawn(connection);
+    let mut links = handle.link().get().match_name("pods".to_owned()).execute();
+    let link = links.try_next().await.unwrap().unwrap();
+    let address = link.attributes.into_iter().find_map(|attribute| match attribute {
+        LinkAttribute::Address(address) => Some(address),
+        _ => None,
+    });
+    address.unwrap()
 }
 
 fn interfaces() -> Vec<String> {
