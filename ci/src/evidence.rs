@@ -1,9 +1,10 @@
-//! What is kept of a cluster before it is taken down after a failure: its own log and what every container printed.
+//! What is kept of a cluster before it is taken down after a failure: its own log, what every container printed, how every pod was, and
+//! what happened to all of them.
 
 use std::time::Duration;
 
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{self as core, Pod};
 use kube::api::{Api, ListParams, LogParams};
 use kube::{Client, ResourceExt};
 use tokio::time::timeout;
@@ -19,10 +20,25 @@ const WITHIN: Duration = Duration::from_secs(20);
 /// Keeps what can be had. What cannot is said and stops nothing: the failure that led here is reported by others.
 pub async fn collect(site: &Site, cluster: &plan::Cluster, run: &Run, events: &EventSink) {
     let warn = |message: String| events.emit(Event::Run(RunEvent::Warning { message, hint: None }));
-    match timeout(WITHIN, containers(&site.client, run)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => warn(format!("the containers' logs could not be collected: {error}")),
-        Err(_) => warn("the containers' logs could not be collected in time".to_owned()),
+    let look = async {
+        let pods = Api::<Pod>::all(site.client.clone()).list(&ListParams::default()).await?.items;
+        let events = Api::<core::Event>::all(site.client.clone()).list(&ListParams::default()).await?.items;
+        Ok::<_, kube::Error>((pods, events))
+    };
+    match timeout(WITHIN, look).await {
+        Ok(Ok((pods, happened))) => {
+            let kept = run
+                .write_json("logs/pods.json", &pods)
+                .and_then(|_| run.write("logs/events.txt", story(happened)));
+            if let Err(error) = kept {
+                warn(error.to_string());
+            }
+            if timeout(WITHIN, containers(&site.client, &pods, run)).await.is_err() {
+                warn("not every container's log could be collected in time".to_owned());
+            }
+        }
+        Ok(Err(error)) => warn(format!("pods and events could not be collected: {error}")),
+        Err(_) => warn("pods and events could not be collected in time".to_owned()),
     }
     cluster_log(cluster, run, events).await;
 }
@@ -44,9 +60,25 @@ pub async fn cluster_log(cluster: &plan::Cluster, run: &Run, events: &EventSink)
     }
 }
 
-async fn containers(client: &Client, run: &Run) -> Result<(), kube::Error> {
-    let pods = Api::<Pod>::all(client.clone()).list(&ListParams::default()).await?;
-    let logs = pods.items.iter().flat_map(|pod| {
+/// The cluster's events in the order they happened, a line each.
+fn story(mut events: Vec<core::Event>) -> String {
+    let time = |event: &core::Event| {
+        let seen = event.last_timestamp.as_ref().map(|time| time.0);
+        seen.or(event.event_time.as_ref().map(|time| time.0)).unwrap_or_default()
+    };
+    events.sort_by_key(time);
+    let line = |event: &core::Event| {
+        let about = &event.involved_object;
+        let [kind, namespace, name] =
+            [&about.kind, &about.namespace, &about.name].map(|part| part.as_deref().unwrap_or("-"));
+        let [reason, message] = [&event.reason, &event.message].map(|part| part.as_deref().unwrap_or("-"));
+        format!("{} {kind} {namespace}/{name} {reason}: {message}\n", time(event))
+    };
+    events.iter().map(line).collect()
+}
+
+async fn containers(client: &Client, pods: &[Pod], run: &Run) {
+    let logs = pods.iter().flat_map(|pod| {
         let spec = pod.spec.iter();
         let names = spec.flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
         names.map(move |container| (pod, container.name.clone()))
@@ -67,5 +99,4 @@ async fn containers(client: &Client, run: &Run) -> Result<(), kube::Error> {
         }
     });
     join_all(each).await;
-    Ok(())
 }
