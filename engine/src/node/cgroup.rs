@@ -1,13 +1,17 @@
 //! Memory limits, where the machine lets the engine make control groups; elsewhere limits are recorded and nothing more.
 //!
-//! A group is a directory the kernel does not remove by itself: what a killed engine left is removed when the next one starts
-//! with the same state directory. Limits of CPU time are recorded only.
+//! A group is a directory the kernel does not remove by itself. An engine holds a lock on its own, so that the next engine that
+//! starts can tell what a killed one left, and removes it. Limits of CPU time are recorded only.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest as _, Sha256};
+
+/// What the names of our directories begin with.
+const PREFIX: &str = "slipway-";
 
 /// The two generations of control groups name their files differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +25,8 @@ enum Generation {
 pub(crate) struct Cgroups {
     directory: PathBuf,
     generation: Generation,
+    /// Held while this engine lives.
+    _ours: Flock<File>,
 }
 
 /// The group of one container. Dropped, it is removed; its processes must have ended.
@@ -31,13 +37,14 @@ pub(crate) struct Cgroup {
 }
 
 impl Cgroups {
-    /// Makes a place for groups, in the engine's own group or else at the top; nothing where none can be made.
+    /// Makes a place for groups, at the top or else in the engine's own group; nothing where none can be made.
     pub(super) fn open(state_dir: &Path) -> Option<Self> {
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let hash = Sha256::digest(state_dir.as_os_str().as_encoded_bytes());
         let name: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        let name = format!("slipway-{name}");
+        let name = format!("{PREFIX}{name}");
         candidates(&own).into_iter().find_map(|(directory, generation)| {
+            remove_abandoned(&directory);
             match Self::at(directory.join(&name), generation) {
                 Ok(groups) => Some(groups),
                 Err(error) => {
@@ -49,12 +56,12 @@ impl Cgroups {
     }
 
     fn at(directory: PathBuf, generation: Generation) -> io::Result<Self> {
-        remove(&directory);
         match fs::create_dir(&directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _made_or_there => {}
         }
-        let groups = Self { directory, generation };
+        let ours = lock(&directory)?;
+        let groups = Self { directory, generation, _ours: ours };
         match groups.try_out() {
             Ok(()) => Ok(groups),
             Err(error) => {
@@ -115,6 +122,22 @@ impl Drop for Cgroup {
     }
 }
 
+/// Takes a directory, unless somebody has it.
+fn lock(directory: &Path) -> io::Result<Flock<File>> {
+    Flock::lock(File::open(directory)?, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno.into())
+}
+
+/// Removes what engines left that ended without removing it.
+fn remove_abandoned(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    let ours = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX));
+    for directory in ours.map(|entry| entry.path()) {
+        if let Ok(_abandoned) = lock(&directory) {
+            remove(&directory);
+        }
+    }
+}
+
 /// Removes a directory of groups as far as no process is in them.
 fn remove(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
@@ -138,8 +161,9 @@ fn candidates(own: &str) -> Vec<(PathBuf, Generation)> {
             }
             _ => continue,
         };
-        found.push((Path::new(root).join(path.trim_start_matches('/')), generation));
+        // At the top, where every engine finds what the others left, whoever started it.
         found.push((PathBuf::from(root), generation));
+        found.push((Path::new(root).join(path.trim_start_matches('/')), generation));
     }
     // Where both exist, memory belongs to the first.
     found.sort_by_key(|(_, generation)| *generation == Generation::Second);
@@ -161,17 +185,17 @@ mod tests {
             (
                 "0::/user.slice\n",
                 vec![
+                    (path("/sys/fs/cgroup"), Generation::Second),
                     (path("/sys/fs/cgroup/user.slice"), Generation::Second),
-                    (path("/sys/fs/cgroup/"), Generation::Second),
                 ],
             ),
             (
                 "8:pids:/\n4:memory:/a/b\n0::/\n",
                 vec![
-                    (path("/sys/fs/cgroup/memory/a/b"), Generation::First),
                     (path("/sys/fs/cgroup/memory"), Generation::First),
-                    (path("/sys/fs/cgroup/"), Generation::Second),
+                    (path("/sys/fs/cgroup/memory/a/b"), Generation::First),
                     (path("/sys/fs/cgroup"), Generation::Second),
+                    (path("/sys/fs/cgroup/"), Generation::Second),
                 ],
             ),
             ("", vec![]),
@@ -184,8 +208,7 @@ mod tests {
     fn a_group_has_the_limit_and_tells_of_kills() {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().join("slipway");
-        fs::create_dir(&place).unwrap();
-        let groups = Cgroups { directory: place.clone(), generation: Generation::First };
+        let groups = Cgroups::at(place.clone(), Generation::First).unwrap();
         let group = groups.make("c", 1024).unwrap();
         assert_eq!(fs::read_to_string(place.join("c/memory.limit_in_bytes")).unwrap(), "1024");
         assert!(!group.ran_out_of_memory());
@@ -195,11 +218,15 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_engine_left_is_removed() {
+    fn what_a_killed_engine_left_is_removed_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
-        let place = directory.path().join("slipway");
-        fs::create_dir_all(place.join("left")).unwrap();
-        remove(&place);
-        assert!(!place.exists());
+        let path = |name: &str| directory.path().join(name);
+        for made in ["slipway-killed/container", "slipway-alive", "other"] {
+            fs::create_dir_all(path(made)).unwrap();
+        }
+        let _alive = lock(&path("slipway-alive")).unwrap();
+        remove_abandoned(directory.path());
+        let left = ["slipway-killed", "slipway-alive", "other"].map(|name| path(name).exists());
+        assert_eq!(left, [false, true, true]);
     }
 }
