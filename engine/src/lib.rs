@@ -21,3 +21,4 @@ pub mod schema;
 pub mod services;
 pub mod status;
 pub mod store;
+mod unverified_tls;

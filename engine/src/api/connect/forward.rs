@@ -1,7 +1,5 @@
 //! Passes a request on to a backend and its answer back, as streams.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{self, HeaderName};
@@ -9,19 +7,16 @@ use http::{HeaderMap, HeaderValue, Request, Uri};
 use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 use super::backend::Backend;
 use crate::api::admission::dial_error;
 use crate::api::request::percent_encode;
 use crate::api::{Answer, Call};
 use crate::status::Status;
+use crate::unverified_tls;
 
 /// Headers that are about one connection, and those that are meant for this server only.
 const DROPPED: [HeaderName; 9] = [
@@ -44,7 +39,7 @@ pub async fn forward(call: &Call, backend: &Backend) -> Result<Answer, Status> {
     let stream = stream.map_err(|error| unreachable(dial_error(&address.to_string(), port, &error)))?;
     let request = request(call, backend).map_err(|error| Status::bad_request(error.to_string()))?;
     if tls {
-        let connector = any_certificate().map_err(|error| unreachable(error.to_string()))?;
+        let connector = unverified_tls::connector().map_err(|error| unreachable(error.to_string()))?;
         let stream = connector.connect(ServerName::IpAddress(address.into()), stream).await;
         exchange(request, stream.map_err(|error| unreachable(error.to_string()))?).await
     } else {
@@ -102,55 +97,6 @@ fn drop_hop_headers(headers: &mut HeaderMap) {
     let impersonation: Vec<HeaderName> = impersonation.collect();
     for name in named.iter().chain(&impersonation).chain(&DROPPED) {
         headers.remove(name);
-    }
-}
-
-/// Pods have certificates for names, not addresses, of authorities the server does not know: as upstream, nothing is checked.
-fn any_certificate() -> Result<TlsConnector, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
-}
-
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -1,7 +1,5 @@
 //! A probe by HTTP or HTTPS. Certificates are not verified, as everywhere.
 
-use std::sync::Arc;
-
 use http::header::{ACCEPT, HOST, USER_AGENT};
 use http::{HeaderName, HeaderValue, Request};
 use http_body_util::{BodyExt, Empty, Limited};
@@ -9,14 +7,12 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::HTTPGetAction;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::check::{Failure, Target, dial};
+use crate::unverified_tls;
 
 /// How much of an answer is read, so that the program is not cut off in the middle of a short one.
 const ANSWER_LIMIT: usize = 10 << 10;
@@ -32,8 +28,7 @@ pub(super) async fn get(action: &HTTPGetAction, target: &Target) -> Result<(), F
     let request = request(action, host, target).map_err(|error| failed(error.to_string()))?;
     let status = if action.scheme.as_deref() == Some("HTTPS") {
         let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(error.to_string()))?;
-        let connector =
-            tokio_rustls::TlsConnector::from(any_certificate().map_err(|error| failed(error.to_string()))?);
+        let connector = unverified_tls::connector().map_err(|error| failed(error.to_string()))?;
         let connection = connector.connect(name, connection).await;
         ask(connection.map_err(|error| failed(error.to_string()))?, request).await
     } else {
@@ -89,55 +84,4 @@ where
     // The code is the answer; a body that is too long or broken changes nothing.
     let _ = Limited::new(response.into_body(), ANSWER_LIMIT).collect().await;
     Ok(status)
-}
-
-fn any_certificate() -> Result<Arc<ClientConfig>, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        .with_no_client_auth();
-    Ok(Arc::new(config))
-}
-
-/// A probe asks whether the program answers, not who it is.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
