@@ -128,6 +128,20 @@ impl Cluster {
         first_container(&pod)
     }
 
+    /// Waits until the log of the pod's container `main` is as wanted. A program that is to be told to end must be
+    /// known to listen: the kernel drops a signal that the first process of a container does not handle.
+    pub async fn until_logged(&self, name: &str, wanted: &str) {
+        self.until_phase(name, "Running").await;
+        let logged = async {
+            while self.log(name).await != wanted {
+                tokio::task::yield_now().await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, logged).await.is_err() {
+            panic!("{name} logged {:?}, not {wanted:?}", self.log(name).await);
+        }
+    }
+
     /// Deletes a pod; within `grace` seconds if that is given.
     pub async fn delete(&self, name: &str, grace: Option<u32>) {
         let params = DeleteParams { grace_period_seconds: grace, ..DeleteParams::default() };

@@ -107,10 +107,10 @@ fn a_pod_is_ready_when_its_probe_says_so_and_restarted_when_it_does_not_live() {
         cluster.run("serving", json!({"containers": [serving]})).await;
         let pod = cluster.until("serving", |pod| condition_is(pod, "Ready", "True")).await;
         assert_eq!(condition(&pod, "ContainersReady"), "True");
-        let mut dead = container("main", &["until-term", "exit=0"]);
+        let mut dead = container("main", &["forever"]);
         dead["livenessProbe"] = probe(9);
         dead["readinessProbe"] = probe(9);
-        cluster.run("dead", json!({"containers": [dead]})).await;
+        cluster.run("dead", json!({"terminationGracePeriodSeconds": 1, "containers": [dead]})).await;
         let seen = cluster.until_container("dead", |container| container["restartCount"] == 1).await;
         assert_eq!(seen["ready"], false);
         assert_eq!(
@@ -171,7 +171,7 @@ fn deletion_gives_a_container_time_and_then_none() {
     with_cluster(async |cluster| {
         let polite = container("main", &["until-term", "say=bye", "exit=5"]);
         cluster.run("polite", json!({"terminationGracePeriodSeconds": 30, "containers": [polite]})).await;
-        cluster.until_phase("polite", "Running").await;
+        cluster.until_logged("polite", "waiting\n").await;
         let follow = LogRequest { pod: "polite".to_owned(), follow: true, ..LogRequest::default() };
         let (log, ()) = tokio::join!(cluster.log_of(follow), async {
             cluster.delete("polite", None).await;
@@ -201,6 +201,7 @@ fn hooks_run_after_the_start_and_before_the_end() {
         hooked["readinessProbe"] = json!({"exec": {"command": command(&["cat=/after"])}, "periodSeconds": 1});
         cluster.run("hooked", json!({"containers": [hooked]})).await;
         cluster.until("hooked", |pod| condition_is(pod, "Ready", "True")).await;
+        cluster.until_logged("hooked", "waiting\n").await;
         let follow = LogRequest { pod: "hooked".to_owned(), follow: true, ..LogRequest::default() };
         let (log, ()) = tokio::join!(cluster.log_of(follow), cluster.delete("hooked", None));
         assert_eq!(log, "waiting\nwritten\n");
