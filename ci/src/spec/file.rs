@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use images::Platform;
+use jiff::SignedDuration;
 use manifests::Mistake;
 use manifests::mistake::did_you_mean;
 use serde::Deserialize;
@@ -268,14 +269,7 @@ fn work(source: &Source<'_>, section: &TierSection) -> Result<Work, Mistake> {
     })
 }
 
-/// `500ms`, `90s`, `2m`.
+/// `500ms`, `90s`, `2m`, `1m 30s`.
 fn parse_duration(written: &str) -> Option<Duration> {
-    let digits = written.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let amount: u64 = digits.parse().ok()?;
-    match &written[digits.len()..] {
-        "ms" => Some(Duration::from_millis(amount)),
-        "s" => Some(Duration::from_secs(amount)),
-        "m" => Some(Duration::from_secs(amount.checked_mul(60)?)),
-        _ => None,
-    }
+    written.parse::<SignedDuration>().ok()?.try_into().ok()
 }

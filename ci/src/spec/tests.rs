@@ -19,7 +19,7 @@ fn mistakes_are_shown_where_they_are() {
         "[[tier]]\nname = \"unit\"\nkind = \"test\"\ntests = [\"lib\"]\n",
         "[[tier]]\nname = \"build\"\nkind = \"compile\"\n[[tier]]\nname = \"unit\"\nkind = \"tests\"\ntests = [\"lib\"]\nneeds = [\"biuld\"]\n",
         "[[tier]]\nname = \"build\"\nkind = \"compile\"\nthreads = 3\n",
-        "[[tier]]\nname = \"build\"\nkind = \"compile\"\ndeadline = \"1h\"\n",
+        "[[tier]]\nname = \"build\"\nkind = \"compile\"\ndeadline = \"a fortnight\"\n",
         "[[tier]]\nname = \"build\"\nkind = \"compile\"\ndeadline = \"11m\"\n",
         "[[tier]]\nname = \"run\"\nkind = \"tests\"\ntests = [\"it\"]\ncluster = true\n",
         "[[tier]]\nname = \"run\"\nkind = \"tests\"\ntests = [\"it\"]\nthreshold = 101\n",

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -128,14 +129,7 @@ impl Declared {
     }
 }
 
-/// `500ms`, `90s`, `2m`.
+/// `500ms`, `90s`, `2m`, `1m 30s`.
 fn parse_duration(written: &str) -> Option<Duration> {
-    let digits = written.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let amount: u64 = digits.parse().ok()?;
-    match &written[digits.len()..] {
-        "ms" => Some(Duration::from_millis(amount)),
-        "s" => Some(Duration::from_secs(amount)),
-        "m" => Some(Duration::from_secs(amount.checked_mul(60)?)),
-        _ => None,
-    }
+    written.parse::<SignedDuration>().ok()?.try_into().ok()
 }
