@@ -3,7 +3,7 @@
 use images::BuildEvent;
 use images::proof::Boot;
 use kind::ClusterEvent;
-use manifests::DeployEvent;
+use manifests::{DeployEvent, Diagnosis};
 
 use super::look::{Tone, paint};
 use crate::event::{Event, Outcome, PushEvent, RunEvent, StageEvent, TestState, TierEvent};
@@ -54,10 +54,13 @@ fn run(event: &RunEvent, report: &Report) -> Spoken {
             vec![(Tone::Plain, "Cluster", format!("{provider}: {reason}"))]
         }
         RunEvent::NodesKnown { .. } => Vec::new(),
-        RunEvent::Diagnosed(diagnosis) => {
-            let cause =
-                diagnosis.causes.first().map_or("no known cause fits", |cause| cause.sentence.as_str());
-            vec![(Tone::Attention, "Diagnosed", format!("component `{}`: {cause}", diagnosis.component))]
+        RunEvent::Diagnosed(Diagnosis { component, causes, .. }) => {
+            let likeliest = causes.first();
+            let cause = likeliest.map_or("no known cause fits", |cause| cause.sentence.as_str());
+            let mut spoken =
+                vec![(Tone::Attention, "Diagnosed", format!("component `{component}`: {cause}"))];
+            spoken.extend(likeliest.map(|cause| (Tone::Attention, "hint", cause.hint.clone())));
+            spoken
         }
         RunEvent::Note { message } => vec![(Tone::Plain, "Note", message.clone())],
         RunEvent::Warning { message, hint } => {
