@@ -57,6 +57,31 @@ pub struct Filter {
     pub offset: u64,
 }
 
+impl Filter {
+    /// Columns that have to equal a text, where one is asked for.
+    fn texts(&self) -> [(&'static str, Option<&str>); 5] {
+        // Field by field, so that a new one cannot be forgotten here.
+        let Filter {
+            event_type,
+            event_category,
+            event_outcome,
+            severity,
+            correlation_id,
+            since: _,
+            until: _,
+            limit: _,
+            offset: _,
+        } = self;
+        [
+            ("event_type", event_type.as_deref()),
+            ("event_category", event_category.map(|category| category.as_str())),
+            ("event_outcome", event_outcome.map(|outcome| outcome.as_str())),
+            ("severity", severity.as_deref()),
+            ("correlation_id", correlation_id.as_deref()),
+        ]
+    }
+}
+
 /// A page of events and how many match in all, from one snapshot.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page {

@@ -206,31 +206,13 @@ async fn insert(
 }
 
 fn push_where(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
-    let Filter {
-        event_type,
-        event_category,
-        event_outcome,
-        severity,
-        correlation_id,
-        since,
-        until,
-        limit: _,
-        offset: _,
-    } = filter;
     query.push(" WHERE true");
-    let texts = [
-        ("event_type", event_type.as_deref()),
-        ("event_category", event_category.map(|category| category.as_str())),
-        ("event_outcome", event_outcome.map(|outcome| outcome.as_str())),
-        ("severity", severity.as_deref()),
-        ("correlation_id", correlation_id.as_deref()),
-    ];
-    for (column, text) in texts {
+    for (column, text) in filter.texts() {
         if let Some(text) = text {
             query.push(format_args!(" AND {column} = ")).push_bind(text.to_owned());
         }
     }
-    for (comparison, bound) in [(">=", since), ("<=", until)] {
+    for (comparison, bound) in [(">=", filter.since), ("<=", filter.until)] {
         if let Some(bound) = bound {
             // The day as well, so that only the partitions of these months are read.
             let day = bound.strftime("%Y-%m-%d").to_string();

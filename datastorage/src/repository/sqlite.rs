@@ -174,31 +174,13 @@ fn push_ids(query: &mut QueryBuilder<Sqlite>, ids: &[Uuid]) {
 }
 
 fn push_where(query: &mut QueryBuilder<Sqlite>, filter: &Filter) {
-    let Filter {
-        event_type,
-        event_category,
-        event_outcome,
-        severity,
-        correlation_id,
-        since,
-        until,
-        limit: _,
-        offset: _,
-    } = filter;
     query.push(" WHERE 1");
-    let texts = [
-        ("event_type", event_type.as_deref()),
-        ("event_category", event_category.map(|category| category.as_str())),
-        ("event_outcome", event_outcome.map(|outcome| outcome.as_str())),
-        ("severity", severity.as_deref()),
-        ("correlation_id", correlation_id.as_deref()),
-    ];
-    for (column, text) in texts {
+    for (column, text) in filter.texts() {
         if let Some(text) = text {
             query.push(format_args!(" AND {column} = ")).push_bind(text.to_owned());
         }
     }
-    for (comparison, bound) in [(">=", since), ("<=", until)] {
+    for (comparison, bound) in [(">=", filter.since), ("<=", filter.until)] {
         if let Some(bound) = bound {
             query.push(format_args!(" AND event_timestamp {comparison} ")).push_bind(bound.as_microsecond());
         }
