@@ -1,3 +1,5 @@
+//! Tiers on a real workspace of one small crate: every way they can end, with cargo and test programs that really run.
+
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -24,9 +26,11 @@ const LIB: &str = r#"
 }
 "#;
 
+/// With two threads, the third test starts only once the first has been reported; the second is under way all the while.
 const BREAKS: &str = r#"
-#[test] fn pours() {}
-#[test] fn breaks() { std::thread::sleep(std::time::Duration::from_millis(300)); std::process::abort() }
+#[test] fn brews() {}
+#[test] fn steeps() { loop { std::thread::park() } }
+#[test] fn tips() { std::process::abort() }
 "#;
 
 const HANGS: &str = r#"
@@ -147,9 +151,9 @@ async fn every_way_a_tier_can_end_is_told_apart() {
     build: passed
     unit: failed, 1 passed, 1 flaky, 1 failed, 1 skipped, 0 not run
       1 of 3 tests failed
-    breaking: failed, 1 passed, 0 flaky, 0 failed, 0 skipped, 1 not run
-      1 of 2 tests were not run
-      because `tea::breaks` was killed by SIGABRT; breaks did not finish
+    breaking: failed, 1 passed, 0 flaky, 0 failed, 0 skipped, 2 not run
+      2 of 3 tests were not run
+      because `tea::breaks` was killed by SIGABRT; steeps, tips did not finish
     hanging: failed, 0 passed, 0 flaky, 0 failed, 0 skipped, 1 not run
       1 of 1 tests were not run
       because `tea::hangs` was killed at its deadline, after 3 s; hangs did not finish

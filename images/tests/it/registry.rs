@@ -1,5 +1,9 @@
 //! The in-process registry, asked over HTTP as its specification says.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use bytes::Bytes;
 use images::Digest;
 use images::document::{CONFIG, Descriptor, INDEX, Index, MANIFEST, Raw};
@@ -322,7 +326,7 @@ async fn the_same_blob_may_be_pushed_by_many_at_once() {
         let path = format!("/v2/repository{n}/blobs/{}", Digest::of(&bytes));
         assert_eq!(registry.expect("GET", &path, "", 200, "").await.bytes().await.unwrap(), bytes);
     }
-    let kept = std::fs::read_dir(registry.dir.path().join("blobs/sha256")).unwrap().count();
+    let kept = fs::read_dir(registry.dir.path().join("blobs/sha256")).unwrap().count();
     assert_eq!(kept, 1);
 }
 
@@ -358,15 +362,18 @@ fn killed_at_any_moment_it_never_shows_a_tag_without_its_parts() {
         (runtime, running, client_side.spawn(async move { push_tagged(&host, round).await }))
     };
     let (_runtime, running, whole) = begin(0);
-    let started = std::time::Instant::now();
     client_side.block_on(whole).unwrap();
-    let duration = started.elapsed();
     drop(running);
 
     for round in 1..=ROUNDS {
         let (runtime, running, push) = begin(round);
-        // Rounds end later and later, so that every step is the last one of some round.
-        std::thread::sleep(duration * round / ROUNDS);
+        // Each round ends one change of the directory later, so that every step is the last one of some round.
+        let (mut seen, mut changes) = (files(dir.path()), 0);
+        while changes < round && !push.is_finished() {
+            let now = files(dir.path());
+            changes += u32::from(now != seen);
+            seen = now;
+        }
         runtime.shutdown_background();
         drop(running);
         push.abort();
@@ -385,6 +392,19 @@ fn killed_at_any_moment_it_never_shows_a_tag_without_its_parts() {
             }
         }
     });
+}
+
+/// Every file with its length; those that go while this looks may be missing.
+fn files(dir: &Path) -> BTreeMap<PathBuf, u64> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => found.extend(files(&entry.path())),
+            Ok(metadata) => drop(found.insert(entry.path(), metadata.len())),
+            Err(_gone) => {}
+        }
+    }
+    found
 }
 
 async fn push_tagged(host: &str, round: u32) {
@@ -411,13 +431,13 @@ async fn garbage_is_what_no_manifest_refers_to() {
     let begun = registry.expect("POST", "/v2/a/blobs/uploads/", "", 202, "").await;
     let abandoned = header(&begun, "location").to_string();
     let age = |path: String| {
-        let file = std::fs::File::options().append(true).open(registry.dir.path().join(path)).unwrap();
+        let file = fs::File::options().append(true).open(registry.dir.path().join(path)).unwrap();
         file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(7200)).unwrap();
     };
     age(format!("blobs/sha256/{}", stale.hex()));
     age(format!("repositories/b/_blobs/sha256/{}", stale.hex()));
     age(format!("repositories/a/_uploads/{}", abandoned.rsplit('/').next().unwrap()));
-    for blob in std::fs::read_dir(registry.dir.path().join("repositories/a/_blobs/sha256")).unwrap() {
+    for blob in fs::read_dir(registry.dir.path().join("repositories/a/_blobs/sha256")).unwrap() {
         let name = blob.unwrap().file_name().into_string().unwrap();
         if name != young.hex() {
             age(format!("repositories/a/_blobs/sha256/{name}"));

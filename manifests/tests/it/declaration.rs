@@ -1,3 +1,5 @@
+//! This workspace's own declaration, as a run would render it.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
