@@ -36,7 +36,7 @@ use run::Run;
 use site::Site;
 use tiers::{Ladder, stage};
 
-/// Goes through a plan: build → the tiers that need no cluster → push ∥ cluster up → deploy → the tiers on the cluster → down.
+/// Goes through a plan: build → (push ∥ cluster up → deploy) ∥ the tiers that need no cluster → the tiers on the cluster → down.
 ///
 /// To be awaited on the main thread: what it starts ends when that thread ends.
 pub async fn run(
@@ -107,38 +107,60 @@ fn announced(tier: &plan::PlannedTier) -> PlannedTier {
 }
 
 async fn go<'a>(plan: &'a Plan, run: &'a Run, events: &'a EventSink, ladder: &mut Ladder<'a>) {
-    let (before, on_cluster) = plan.around_cluster();
-    ladder.climb(before, None).await;
-    let Some(cluster) = plan.cluster.as_ref().filter(|_| ladder.reaches(on_cluster)) else {
+    let [build, beside, on_cluster] = plan.phases();
+    ladder.climb(build, None).await;
+    let Some(cluster) = plan.cluster.as_ref().filter(|_| ladder.failure().is_none()) else {
+        ladder.climb(beside, None).await;
         ladder.climb(on_cluster, None).await;
         return;
     };
-    let site = match stand_up(plan, cluster, run, events, ladder.images()).await {
-        Ok(site) => site,
-        Err(failure) => {
-            ladder.failed(failure.reason);
-            ladder.climb(on_cluster, None).await;
-            evidence::cluster_log(cluster, run, events).await;
-            return;
+    // Tests mostly compute and a cluster mostly waits, so they do not get into each other's way.
+    let built = ladder.images().to_vec();
+    let (standing, ()) = tokio::join!(stand(plan, cluster, run, events, &built), ladder.climb(beside, None));
+    let Standing { site, failure } = standing;
+    if let Some(reason) = failure {
+        ladder.failed(reason);
+    }
+    ladder.climb(on_cluster, site.as_ref().filter(|_| failure.is_none())).await;
+    match site {
+        Some(site) => {
+            if ladder.failure().is_some() {
+                evidence::collect(&site, cluster, run, events).await;
+            }
+            if !site::stays(cluster) {
+                let down = stage(events, Stage::Down, site::take_down(&cluster.directory, events)).await;
+                if let Err(failure) = down {
+                    ladder.failed(failure.reason);
+                }
+            }
+            site.close().await;
         }
-    };
-    match deploy(plan, &site, run, events).await {
-        Ok(()) => ladder.climb(on_cluster, Some(&site)).await,
-        Err(failure) => {
-            ladder.failed(failure.reason);
-            ladder.climb(on_cluster, None).await;
+        None => evidence::cluster_log(cluster, run, events).await,
+    }
+}
+
+/// How far the product came.
+struct Standing {
+    /// The cluster, also when the product could not be deployed to it: that is where the reason is.
+    site: Option<Site>,
+    failure: Option<Reason>,
+}
+
+/// A cluster, and the product on it.
+async fn stand(
+    plan: &Plan,
+    cluster: &plan::Cluster,
+    run: &Run,
+    events: &EventSink,
+    built: &[BuiltImage],
+) -> Standing {
+    match stand_up(plan, cluster, run, events, built).await {
+        Err(failure) => Standing { site: None, failure: Some(failure.reason) },
+        Ok(site) => {
+            let deployed = deploy(plan, &site, run, events).await;
+            Standing { site: Some(site), failure: deployed.err().map(|failure| failure.reason) }
         }
     }
-    if ladder.failure().is_some() {
-        evidence::collect(&site, cluster, run, events).await;
-    }
-    if !site::stays(cluster) {
-        let down = stage(events, Stage::Down, site::take_down(&cluster.directory, events)).await;
-        if let Err(failure) = down {
-            ladder.failed(failure.reason);
-        }
-    }
-    site.close().await;
 }
 
 /// A cluster that can pull the images: they are pushed while it comes up.

@@ -389,10 +389,13 @@ fn cluster(
 }
 
 impl Plan {
-    /// The tiers that need no cluster and come first, and the others.
-    pub fn around_cluster(&self) -> (&[PlannedTier], &[PlannedTier]) {
+    /// The tiers in three parts: up to what is compiled, those that need no cluster, and the first that does with all that follow.
+    pub fn phases(&self) -> [&[PlannedTier]; 3] {
         let first = self.tiers.iter().position(|tier| tier.cluster).unwrap_or(self.tiers.len());
-        self.tiers.split_at(first)
+        let (before, on_cluster) = self.tiers.split_at(first);
+        let compiled = before.iter().rposition(|tier| tier.work == Work::Compile).map_or(0, |last| last + 1);
+        let (build, beside) = before.split_at(compiled);
+        [build, beside, on_cluster]
     }
 }
 

@@ -99,11 +99,6 @@ impl<'a> Ladder<'a> {
         &self.images
     }
 
-    /// Whether any of these could begin.
-    pub fn reaches(&self, tiers: &[PlannedTier]) -> bool {
-        tiers.iter().filter(|tier| tier.cluster).any(|tier| gate::obstacle(tier, &self.states).is_none())
-    }
-
     /// Something other than a tier failed.
     pub fn failed(&mut self, reason: Reason) {
         self.failure.get_or_insert(reason);

@@ -5,6 +5,7 @@ use api::audit::{AuditEvent, AuditQueryResponse, EVENTS_PATH};
 use api::names::SYSTEM_NAMESPACE;
 
 use crate::cluster::Cluster;
+use crate::component::DATASTORAGE;
 use crate::wait::{Seen, until};
 
 /// Small, so that every scenario with more than one event reads more than one page.
@@ -15,7 +16,7 @@ pub async fn trail(cluster: &Cluster, correlation: &str) -> Result<Vec<AuditEven
     let mut events: Vec<AuditEvent> = Vec::new();
     loop {
         let path = format!("{EVENTS_PATH}?correlation_id={correlation}&limit={PAGE}&offset={}", events.len());
-        let text = cluster.service_get(SYSTEM_NAMESPACE, "datastorage", 8080, &path).await?;
+        let text = cluster.service_get(SYSTEM_NAMESPACE, DATASTORAGE, 8080, &path).await?;
         let page: AuditQueryResponse = serde_json::from_str(&text)
             .with_context(|| format!("DataStorage answered {path} with {text}"))?;
         let (more, empty) = (page.pagination.has_more, page.data.is_empty());

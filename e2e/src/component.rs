@@ -12,6 +12,11 @@ use serde_json::json;
 use crate::cluster::Cluster;
 use crate::wait::{Seen, until};
 
+/// The Deployment of the controller.
+pub const CONTROLLER: &str = "workflowexecution-controller";
+/// The Deployment of the audit trail.
+pub const DATASTORAGE: &str = "datastorage";
+
 /// Kills every pod of Deployment `name` without grace, and waits until others are ready.
 pub async fn kill(cluster: &Cluster, name: &str) -> Result<()> {
     let api = pods_api(cluster);

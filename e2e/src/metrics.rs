@@ -4,10 +4,11 @@ use anyhow::{Context, Result};
 use api::names::SYSTEM_NAMESPACE;
 
 use crate::cluster::Cluster;
+use crate::component::CONTROLLER;
 
 /// The text of the controller's `/metrics`.
 pub async fn text(cluster: &Cluster) -> Result<String> {
-    cluster.service_get(SYSTEM_NAMESPACE, "workflowexecution-controller", 9090, "/metrics").await
+    cluster.service_get(SYSTEM_NAMESPACE, CONTROLLER, 9090, "/metrics").await
 }
 
 /// The value of a series, for example `workflowexecution_reconciler_total{outcome="Failed"}`.

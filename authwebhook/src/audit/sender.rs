@@ -35,7 +35,7 @@ impl SenderOptions {
             capacity: 1000,
             request_timeout: Duration::from_secs(10),
             first_pause: Duration::from_millis(500),
-            max_pause: Duration::from_secs(15),
+            max_pause: Duration::from_secs(5),
         }
     }
 }

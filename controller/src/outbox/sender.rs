@@ -18,7 +18,7 @@ use crate::reconcile::observed::Acknowledgement;
 /// Most events in one request.
 const BATCH: usize = 200;
 /// Back-off between failed requests.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 /// A refused event may be offered again after this time.
 const REJECTED_AGAIN: Duration = Duration::from_secs(280);
 /// Where Kubernetes puts the token of the pod's ServiceAccount.

@@ -4,7 +4,6 @@ use anyhow::{Context, Result, ensure};
 use api::workflow_execution::{EXECUTION_CREATED, Phase, WorkflowExecution};
 use e2e::audit::{trail, type_of};
 use e2e::cluster::{Cluster, NAMESPACE};
-use e2e::disruption::peace;
 use e2e::execution::{Execution, Plan, condition};
 use e2e::identity::{Operator, operator};
 use e2e::wait::{Seen, until};
@@ -32,7 +31,6 @@ async fn clear(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_execution_blocks_its_target_until_it_is_cleared() -> Result<()> {
     let cluster = Cluster::connect().await?;
-    let _peace = peace().await;
     let operator = operator(&cluster).await?;
     let first = failed(&cluster).await?;
     let second = Plan::new(&cluster, "unblocked").on(&first.target).create(&cluster).await?;
@@ -51,7 +49,6 @@ async fn a_failed_execution_blocks_its_target_until_it_is_cleared() -> Result<()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clearance_is_attributed_to_the_caller() -> Result<()> {
     let cluster = Cluster::connect().await?;
-    let _peace = peace().await;
     let operator = operator(&cluster).await?;
     let execution = failed(&cluster).await?;
     clear(&operator, &execution, json!({"clearReason": REASON}))
@@ -71,7 +68,6 @@ async fn a_clearance_is_attributed_to_the_caller() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clearance_with_fewer_than_ten_words_is_refused() -> Result<()> {
     let cluster = Cluster::connect().await?;
-    let _peace = peace().await;
     let operator = operator(&cluster).await?;
     let execution = failed(&cluster).await?;
     for reason in ["", "it is fine now", "one two three four five six seven eight nine"] {
@@ -87,7 +83,6 @@ async fn a_clearance_with_fewer_than_ten_words_is_refused() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forged_identity_is_overwritten() -> Result<()> {
     let cluster = Cluster::connect().await?;
-    let _peace = peace().await;
     let operator = operator(&cluster).await?;
     let execution = failed(&cluster).await?;
     let forged =
@@ -103,14 +98,16 @@ async fn a_forged_identity_is_overwritten() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clearance_is_audited() -> Result<()> {
     let cluster = Cluster::connect().await?;
-    let _peace = peace().await;
     let operator = operator(&cluster).await?;
     let execution = failed(&cluster).await?;
     clear(&operator, &execution, json!({"clearReason": REASON}))
         .await
         .context("failed to clear the block")?;
     let cleared = until(&format!("the clearance of {} is audited", execution.name), 60, async || {
-        let all = trail(&cluster, &execution.correlation).await?;
+        let all = match trail(&cluster, &execution.correlation).await {
+            Ok(all) => all,
+            Err(error) => return Ok(Seen::NotYet(format!("{error:#}"))),
+        };
         let cleared = all.iter().filter(|event| type_of(event) == "workflowexecution.block.cleared").cloned();
         let cleared: Vec<_> = cleared.collect();
         ensure!(cleared.len() < 2, "the clearance is audited twice: {cleared:?}");

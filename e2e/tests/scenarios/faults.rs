@@ -7,12 +7,11 @@ use api::workflow_execution::{AUDIT_RECORDED, Phase};
 use e2e::audit::until_trail;
 use e2e::children::Census;
 use e2e::cluster::Cluster;
-use e2e::component::{kill, without};
+use e2e::component::{CONTROLLER, DATASTORAGE, kill, without};
 use e2e::disruption::disrupt;
 use e2e::execution::Plan;
 use futures::future::try_join_all;
 
-const CONTROLLER: &str = "workflowexecution-controller";
 const TRAIL: [&str; 3] = [
     "workflowexecution.selection.completed",
     "workflowexecution.execution.started",
@@ -22,9 +21,9 @@ const TRAIL: [&str; 3] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn each_event_is_stored_once_after_the_controller_is_killed_twice() -> Result<()> {
     let cluster = Cluster::connect().await?;
-    let _disruption = disrupt().await;
+    let _disruption = disrupt(CONTROLLER).await;
     // Long and short ones, so that each kill meets executions in other stages.
-    let plans: Vec<Plan> = [1, 4, 8, 12].map(|seconds| Plan::new(&cluster, "killed").lasting(seconds)).into();
+    let plans: Vec<Plan> = [1, 3, 6, 9].map(|seconds| Plan::new(&cluster, "killed").lasting(seconds)).into();
     let executions = try_join_all(plans.into_iter().map(|plan| plan.create(&cluster))).await?;
     let censuses: Vec<Census> = executions.iter().map(|each| Census::start(&cluster, &each.target)).collect();
     executions[3].until_phase(Phase::Running).await?;
@@ -46,10 +45,10 @@ async fn each_event_is_stored_once_after_the_controller_is_killed_twice() -> Res
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_seconds_without_datastorage_lose_and_double_nothing() -> Result<()> {
     let cluster = Cluster::connect().await?;
-    let _disruption = disrupt().await;
+    let _disruption = disrupt(DATASTORAGE).await;
     let before = Plan::new(&cluster, "outage").lasting(12).create(&cluster).await?;
     before.until_phase(Phase::Running).await?;
-    let (during, deleted) = without(&cluster, "datastorage", async {
+    let (during, deleted) = without(&cluster, DATASTORAGE, async {
         let end = tokio::time::Instant::now() + Duration::from_secs(20);
         let during = Plan::new(&cluster, "outage").lasting(1).create(&cluster).await?;
         let deleted = Plan::new(&cluster, "outage").create(&cluster).await?;

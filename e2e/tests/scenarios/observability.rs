@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use api::workflow_execution::Phase;
 use e2e::cluster::Cluster;
+use e2e::component::CONTROLLER;
 use e2e::disruption::peace;
 use e2e::execution::{Execution, Plan};
 use e2e::wait::{Seen, until};
@@ -11,7 +12,7 @@ use e2e::{events, metrics};
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_count_executions_by_outcome() -> Result<()> {
     let cluster = Cluster::connect().await?;
-    let _peace = peace().await;
+    let _peace = peace(CONTROLLER).await;
     let before = metrics::text(&cluster).await?;
     let completed = Plan::new(&cluster, "counted").create(&cluster).await?;
     let failed = Plan::new(&cluster, "counted").failing(1, "as asked").create(&cluster).await?;
@@ -46,7 +47,7 @@ async fn until_told(cluster: &Cluster, execution: &Execution, reasons: &[&str]) 
 #[tokio::test(flavor = "multi_thread")]
 async fn kubernetes_events_tell_the_story_of_an_execution() -> Result<()> {
     let cluster = Cluster::connect().await?;
-    let _peace = peace().await;
+    let _peace = peace(CONTROLLER).await;
     let completed = Plan::new(&cluster, "told").create(&cluster).await?;
     let failed = Plan::new(&cluster, "told").failing(1, "the disk is full").create(&cluster).await?;
     completed.until_phase(Phase::Completed).await?;

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use api::workflow_execution::{EXECUTION_CREATED, Phase};
 use e2e::children::Census;
 use e2e::cluster::Cluster;
+use e2e::component::CONTROLLER;
 use e2e::disruption::peace;
 use e2e::execution::{Plan, condition};
 use e2e::wait::{Seen, until};
@@ -14,12 +15,10 @@ const COOLDOWN: i64 = 5;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_execution_waits_for_the_cooldown_and_then_proceeds() -> Result<()> {
-    // A controller that is being restarted may see the end of the first execution when its cooldown is over.
-    let _peace = peace().await;
     let cluster = Cluster::connect().await?;
     // It has to be seen waiting: the second comes while the first runs, and nobody kills the controller meanwhile.
-    let _peace = peace().await;
-    let first = Plan::new(&cluster, "cooldown").lasting(6).create(&cluster).await?;
+    let _peace = peace(CONTROLLER).await;
+    let first = Plan::new(&cluster, "cooldown").lasting(4).create(&cluster).await?;
     first.until_phase(Phase::Running).await?;
     let second = Plan::new(&cluster, "cooldown").on(&first.target).create(&cluster).await?;
     second
