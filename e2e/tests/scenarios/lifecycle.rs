@@ -5,6 +5,8 @@ use api::workflow_execution::{
     AUDIT_RECORDED, EXECUTION_COMPLETE, EXECUTION_CREATED, EXECUTION_RUNNING, FailureReason, Phase,
 };
 use e2e::cluster::{Cluster, NAMESPACE};
+use e2e::component::CONTROLLER;
+use e2e::disruption::peace;
 use e2e::execution::{Plan, condition};
 use e2e::wait::{Seen, until};
 use e2e::{children, identity};
@@ -43,6 +45,8 @@ async fn an_execution_runs_its_image_to_completion_with_all_conditions() -> Resu
 #[tokio::test(flavor = "multi_thread")]
 async fn the_status_follows_the_child_while_it_runs() -> Result<()> {
     let cluster = Cluster::connect().await?;
+    // What it looks for lasts for seconds only, and nobody sees it while the controller is down.
+    let _peace = peace(CONTROLLER).await;
     let execution = Plan::new(&cluster, "status").lasting(4).create(&cluster).await?;
     execution
         .until("is Running with a started child", 60, |status| {
