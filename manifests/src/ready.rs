@@ -9,6 +9,7 @@ mod assess;
 mod live;
 pub mod rules;
 pub mod trouble;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -31,6 +31,7 @@ pub(super) const ALL: &[Recognise] = &[
     access::forbidden,
     access::account_or_quota,
     webhook::failing,
+    webhook::mistrusted,
     webhook::without_authority,
     storage::read_only,
     storage::claim_pending,

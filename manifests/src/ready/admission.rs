@@ -1,9 +1,16 @@
 //! Webhooks: registered when their pods answer, ready when the API server admits a dry run through them.
 
-use kube::api::{ListParams, Patch, PatchParams};
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::assess::Verdict;
+use super::trust::distrust;
 use crate::FIELD_MANAGER;
 use crate::apply::{Applied, AppliedComponent, apply_held_back, error_text};
 use crate::components::Readiness;
@@ -50,8 +57,8 @@ impl Progress {
     }
 }
 
-/// Webhooks that lead to the component's services, declared or registered by the component itself, and lack a CA bundle; or that
-/// there is none at all.
+/// Webhooks that lead to the component's services, declared or registered by the component itself, and that the API server
+/// would not trust; or that there is none at all.
 async fn unregistered(
     applied: &Applied,
     component: &RenderedComponent,
@@ -67,9 +74,9 @@ async fn unregistered(
             let ours = |webhook: &&Value| leads_to(component, webhook);
             for webhook in items(&configuration.data, "/webhooks").iter().filter(ours) {
                 found += 1;
-                if text(webhook, "/clientConfig/caBundle").is_empty() {
+                if let Some(lack) = untrusted(applied, component, webhook).await {
                     let id = ObjectId { kind: kind.to_owned(), name: name.clone(), ..nameless() };
-                    lacking.push((id, format!("webhook `{}` has no CA bundle", text(webhook, "/name"))));
+                    lacking.push((id, lack));
                 }
             }
         }
@@ -78,6 +85,45 @@ async fn unregistered(
         lacking.push((nameless(), "no webhook leads to the component's services yet".to_owned()));
     }
     Ok(lacking)
+}
+
+/// Why the API server's calls of the webhook would fail, as far as the certificates that the component keeps in Secrets tell.
+async fn untrusted(applied: &Applied, component: &RenderedComponent, webhook: &Value) -> Option<String> {
+    let name = text(webhook, "/name");
+    let bundle = webhook.pointer("/clientConfig/caBundle").map(ByteString::deserialize);
+    let Some(Ok(ByteString(bundle))) = bundle else {
+        return Some(format!("webhook `{name}` has no CA bundle"));
+    };
+    let namespace = text(webhook, "/clientConfig/service/namespace");
+    let server = format!("{}.{namespace}.svc", text(webhook, "/clientConfig/service/name"));
+    let certificates = certificates(applied, component, namespace).await;
+    let doubts: Option<Vec<String>> = certificates
+        .iter()
+        .map(|(secret, chain)| {
+            let reason = distrust(&bundle, chain, &server, Timestamp::now())?;
+            Some(format!("webhook `{name}` is not trusted with the certificate in Secret/{secret}: {reason}"))
+        })
+        .collect();
+    // One certificate that fits is enough: the others may be for something else.
+    doubts?.into_iter().next()
+}
+
+/// The serving certificates that the component provides, by the name of their Secret.
+async fn certificates(
+    applied: &Applied,
+    component: &RenderedComponent,
+    namespace: &str,
+) -> BTreeMap<String, Vec<u8>> {
+    let secrets = Api::<Secret>::namespaced(applied.directory.client().clone(), namespace);
+    let mut found = BTreeMap::new();
+    for name in component.provides.iter().filter_map(|provided| provided.strip_prefix("Secret/")) {
+        // One that cannot be read says nothing either way.
+        let Ok(Some(secret)) = secrets.get_opt(name).await else { continue };
+        if let Some(ByteString(chain)) = secret.data.and_then(|mut data| data.remove("tls.crt")) {
+            found.insert(name.to_owned(), chain);
+        }
+    }
+    found
 }
 
 fn leads_to(component: &RenderedComponent, webhook: &Value) -> bool {

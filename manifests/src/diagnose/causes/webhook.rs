@@ -51,9 +51,20 @@ fn distrusted(snapshot: &Snapshot, name: &str, saying: &Saying) -> Cause {
     Cause {
         sentence: format!("the API server does not trust webhook `{name}`: the CA bundle of {place} did not sign the certificate its service shows"),
         evidence: vec![saying.evidence()],
-        hint: "let the webhook write its CA bundle again (restart its deployment), or delete its certificate Secret so that both are made anew".to_owned(),
+        hint: "let the webhook write its CA bundle again (see in its log that it may update the configuration), or delete its certificate Secret so that both are made anew".to_owned(),
         weight: 97,
     }
+}
+
+/// What the wait for readiness found out by itself, before anything called the webhook.
+pub(super) fn mistrusted(snapshot: &Snapshot) -> Vec<Cause> {
+    let notes = snapshot.notes.iter().filter_map(|note| {
+        let (name, doubt) = note.split_once("webhook `")?.1.split_once("` is not trusted with ")?;
+        let saying = Saying { place: "the wait for readiness".to_owned(), words: note.clone() };
+        let sentence = format!("the API server does not trust webhook `{name}` with {doubt}");
+        Some(Cause { sentence, ..distrusted(snapshot, name, &saying) })
+    });
+    notes.collect()
 }
 
 fn silent(snapshot: &Snapshot, name: &str, saying: &Saying) -> Cause {
