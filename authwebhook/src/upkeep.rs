@@ -105,11 +105,15 @@ pub(crate) fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let cause_text = error.to_string();
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
+        // The client prints the API server's answer field by field, and its source prints it again.
+        let (said, next) = match error.downcast_ref() {
+            Some(kube::Error::Api(status)) => (status.message.clone(), None),
+            _ => (error.to_string(), error.source()),
+        };
+        if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
         }
-        cause = error.source();
+        cause = next;
     }
     text
 }

@@ -8,6 +8,8 @@ use crate::object::{items, number, text};
 
 const EVENTS: usize = 4;
 const LOG_LINES: usize = 4;
+/// Characters of a log line; the saved picture has all of it.
+const LOG_WIDTH: usize = 300;
 
 /// Every workload of the component, each with what it made.
 pub(super) fn chain(snapshot: &Snapshot) -> Vec<String> {
@@ -93,10 +95,19 @@ fn pod_lines(snapshot: &Snapshot, pod: &Value, depth: usize, lines: &mut Vec<Str
         if let Some(log) = view::logs(snapshot, &container).first() {
             let when = if log.previous { "log before the last restart" } else { "log" };
             let from = log.lines.len().saturating_sub(LOG_LINES);
-            lines.extend(log.lines[from..].iter().map(|line| format!("{indent}    → {when}: {line}")));
+            lines.extend(
+                log.lines[from..].iter().map(|line| format!("{indent}    → {when}: {}", shortened(line))),
+            );
         }
     }
     events(snapshot, pod, depth + 1, lines);
+}
+
+fn shortened(line: &str) -> String {
+    match line.char_indices().nth(LOG_WIDTH) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
 }
 
 fn state(container: &Container<'_>) -> String {

@@ -133,7 +133,7 @@ const BREAKAGES: &[Breakage] = &[
     }),
     ("misspelt argument", |it| it.crashing("Error", 2, "error: unexpected argument '--prot' found")),
     ("missing right", |it| {
-        let words = "jobs.batch is forbidden: User \"system:serviceaccount:shop:web\" cannot list resource \"jobs\" in API group \"batch\" in the namespace \"shop\"";
+        let words = "cannot list the jobs: jobs.batch is forbidden: User \"system:serviceaccount:shop:web\" cannot list resource \"jobs\" in API group \"batch\" in the namespace \"shop\"";
         it.crashing("Error", 1, words);
     }),
     ("missing service account", |it| {

@@ -10,14 +10,12 @@ pub(super) fn forbidden(snapshot: &Snapshot) -> Vec<Cause> {
     for saying in sayings(snapshot) {
         // Structured logs quote the quotes.
         let words = saying.words.replace("\\\"", "\"");
-        let Some(rest) = words
-            .split_once("cannot ")
-            .filter(|(before, _)| before.contains("User \""))
-            .map(|(_, rest)| rest)
+        // Others also write "cannot": only what follows the user is RBAC's.
+        let Some((user, rest)) = words.split_once("User \"").and_then(|(_, rest)| rest.split_once('"'))
         else {
             continue;
         };
-        let (Some(user), Some((verb, _))) = (between(&words, "User \"", "\""), rest.split_once(' ')) else {
+        let Some((verb, rest)) = rest.strip_prefix(" cannot ").and_then(|rest| rest.split_once(' ')) else {
             continue;
         };
         let Some(resource) = between(rest, "resource \"", "\"") else { continue };
