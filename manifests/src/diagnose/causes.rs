@@ -15,6 +15,7 @@ mod webhook;
 use serde_json::Value;
 
 use super::Cause;
+use super::chain::shortened;
 use super::snapshot::Snapshot;
 use super::view;
 use crate::object::{number, text};
@@ -53,7 +54,7 @@ struct Saying {
 
 impl Saying {
     fn evidence(&self) -> String {
-        format!("{}: {}", self.place, self.words)
+        format!("{}: {}", self.place, shortened(&self.words))
     }
 }
 

@@ -103,7 +103,8 @@ fn pod_lines(snapshot: &Snapshot, pod: &Value, depth: usize, lines: &mut Vec<Str
     events(snapshot, pod, depth + 1, lines);
 }
 
-fn shortened(line: &str) -> String {
+/// A line without what is too much of it.
+pub(super) fn shortened(line: &str) -> String {
     match line.char_indices().nth(LOG_WIDTH) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line.to_owned(),
