@@ -3,16 +3,26 @@
 mod chain;
 mod event_data;
 mod event_type;
+mod export;
+mod legal_hold;
+mod notification;
 mod payload;
 mod query;
+mod timeline;
 mod validation;
 
 pub use chain::*;
 pub use event_data::EventData;
 pub use event_type::{event_types, required_fields};
+pub use export::*;
+pub use legal_hold::*;
+pub use notification::*;
 pub use payload::*;
 pub use query::*;
-pub use validation::{FieldError, validate_batch, validate_event};
+pub use timeline::*;
+pub use validation::{
+    FieldError, Validate, has_nul, optional_text, required_text, validate_batch, validate_event,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

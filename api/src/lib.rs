@@ -6,7 +6,9 @@
 pub mod workflow_execution;
 
 pub mod audit;
+pub mod catalog;
 pub mod problem;
+pub mod success_rate;
 
 pub mod duration;
 pub mod generated;

@@ -34,6 +34,13 @@ pub fn event_hash(previous_hash: &str, event: &AuditEvent) -> String {
     hex(&Sha256::digest(text.as_bytes()))
 }
 
+/// JSON with sorted keys and no blanks.
+pub fn canonical(value: &Value) -> String {
+    let mut text = String::new();
+    write_canonical(value, &mut text);
+    text
+}
+
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
@@ -42,7 +49,7 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// JSON with sorted keys and no blanks: independent of how a database orders an object's members.
+/// Independent of how a database orders an object's members.
 fn write_canonical(value: &Value, out: &mut String) {
     match value {
         Value::Object(members) => {

@@ -7,30 +7,41 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use datastorage::options::{Command, Options};
-use datastorage::run::{RunError, run};
+use datastorage::run::run;
 use datastorage::server::document;
+use datastorage::verify::{TAMPERED, verify};
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // Refused only when a provider was installed before, which then serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let options = Options::parse();
-    if let Some(Command::Openapi) = options.command {
-        return match io::stdout().write_all(document().text.as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        };
-    }
-    match run(options.serve).await {
+    let outcome = match options.command {
+        None => run(options.serve).await.map_err(|error| (error.exit_code(), describe(&error, error.hint()))),
+        Some(Command::Openapi) => {
+            return match io::stdout().write_all(document().text.as_bytes()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            };
+        }
+        Some(Command::Verify(options)) => match verify(options, &mut io::stdout()).await {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::from(TAMPERED),
+            Err(error) => Err((1, describe(&error, None))),
+        },
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+        Err((code, text)) => {
             // The last line of the log is what the container's termination message shows.
-            let _ = writeln!(io::stderr(), "{}", describe(&error));
-            ExitCode::from(error.exit_code())
+            let _ = writeln!(io::stderr(), "{text}");
+            ExitCode::from(code)
         }
     }
 }
 
 /// The error, its causes and the hint, in one line.
-fn describe(error: &RunError) -> String {
+fn describe(error: &dyn Error, hint: Option<String>) -> String {
     let mut text = format!("error: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -41,7 +52,7 @@ fn describe(error: &RunError) -> String {
         }
         cause = error.source();
     }
-    if let Some(hint) = error.hint() {
+    if let Some(hint) = hint {
         let _ = write!(text, "; hint: {hint}");
     }
     text

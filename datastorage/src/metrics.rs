@@ -10,9 +10,6 @@ use prometheus_client::registry::Registry;
 
 /// Content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// The one table events are written to, as a label.
-const TABLE: &str = "audit_events";
-
 /// Everything that is measured.
 #[derive(Debug)]
 pub struct Metrics {
@@ -24,6 +21,24 @@ pub struct Metrics {
     validation_failures: Family<FailureLabels, Counter>,
     query: Family<QueryLabels, Counter>,
     query_duration: Family<OperationLabels, Histogram>,
+    legal_hold_successes: Family<OperationLabels, Counter>,
+    legal_hold_failures: Family<ReasonLabels, Counter>,
+    authorization: Family<OutcomeLabels, Counter>,
+    rate_limited: Counter,
+    retention_removed: Counter,
+    upkeep_failures: Counter,
+}
+
+/// Where something is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "written as the label's value")]
+pub enum Table {
+    /// Events.
+    audit_events,
+    /// Deliveries of notifications.
+    notification_audit,
+    /// The catalog.
+    workflow_catalog,
 }
 
 /// How something ended.
@@ -40,13 +55,13 @@ pub enum Status {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WriteLabels {
-    table: &'static str,
+    table: Table,
     status: Status,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TableLabels {
-    table: &'static str,
+    table: Table,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -75,6 +90,16 @@ struct QueryLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OperationLabels {
     operation: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
 }
 
 fn durations() -> Histogram {
@@ -106,6 +131,25 @@ impl Default for Metrics {
         registry.register("validation_failures", "Fields that were refused", validation_failures.clone());
         registry.register("query", "Queries by outcome", query.clone());
         registry.register("query_duration_seconds", "Time to answer a query", query_duration.clone());
+        let legal_hold_successes = Family::default();
+        let legal_hold_failures = Family::default();
+        let authorization = Family::default();
+        let (rate_limited, retention_removed, upkeep_failures) =
+            (Counter::default(), Counter::default(), Counter::default());
+        registry.register("legal_hold_successes", "Holds placed and released", legal_hold_successes.clone());
+        registry.register("legal_hold_failures", "Holds refused, by reason", legal_hold_failures.clone());
+        registry.register("authorization", "What became of callers' tokens", authorization.clone());
+        registry.register("rate_limited", "Requests of clients that ask too often", rate_limited.clone());
+        registry.register(
+            "retention_removed_events",
+            "Events removed after their time",
+            retention_removed.clone(),
+        );
+        registry.register(
+            "upkeep_failures",
+            "Failed attempts to remove what is over or to prepare what comes",
+            upkeep_failures.clone(),
+        );
         Self {
             registry,
             write,
@@ -115,15 +159,21 @@ impl Default for Metrics {
             validation_failures,
             query,
             query_duration,
+            legal_hold_successes,
+            legal_hold_failures,
+            authorization,
+            rate_limited,
+            retention_removed,
+            upkeep_failures,
         }
     }
 }
 
 impl Metrics {
-    /// A write request ended after `elapsed`.
-    pub fn wrote(&self, status: Status, elapsed: Duration) {
-        self.write.get_or_create(&WriteLabels { table: TABLE, status }).inc();
-        self.write_duration.get_or_create(&TableLabels { table: TABLE }).observe(elapsed.as_secs_f64());
+    /// A write request to `table` ended after `elapsed`.
+    pub fn wrote(&self, table: Table, status: Status, elapsed: Duration) {
+        self.write.get_or_create(&WriteLabels { table, status }).inc();
+        self.write_duration.get_or_create(&TableLabels { table }).observe(elapsed.as_secs_f64());
     }
 
     /// An event of `service`, `lag` old, ended so.
@@ -145,6 +195,36 @@ impl Metrics {
         self.query_duration.get_or_create(&OperationLabels { operation }).observe(elapsed.as_secs_f64());
     }
 
+    /// A legal hold was changed: `place` or `release`.
+    pub fn hold_changed(&self, operation: &'static str) {
+        self.legal_hold_successes.get_or_create(&OperationLabels { operation }).inc();
+    }
+
+    /// A legal hold was not changed.
+    pub fn hold_refused(&self, reason: &'static str) {
+        self.legal_hold_failures.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// A caller's token was judged.
+    pub fn authorized(&self, outcome: &'static str) {
+        self.authorization.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// A client was turned away.
+    pub fn rate_limited(&self) {
+        self.rate_limited.inc();
+    }
+
+    /// So many events were removed.
+    pub fn removed(&self, events: u64) {
+        self.retention_removed.inc_by(events);
+    }
+
+    /// Upkeep failed.
+    pub fn upkeep_failed(&self) {
+        self.upkeep_failures.inc();
+    }
+
     /// The text form that Prometheus reads.
     pub fn render(&self) -> String {
         let mut out = String::new();
@@ -157,11 +237,13 @@ impl Metrics {
 /// The field's name without its index and what is inside of it. Anything unknown is `other`: a client must not be able to
 /// create time series.
 fn field_label(field: &str) -> &'static str {
-    const FIELDS: [&str; 24] = [
+    const FIELDS: &[&str] = &[
         "actor_id",
         "actor_type",
         "body",
+        "channel",
         "cluster_name",
+        "content_hash",
         "correlation_id",
         "duration_ms",
         "event_action",
@@ -171,21 +253,28 @@ fn field_label(field: &str) -> &'static str {
         "event_outcome",
         "event_timestamp",
         "event_type",
+        "filters",
+        "labels",
         "limit",
         "namespace",
+        "notification_id",
         "offset",
         "parent_event_id",
+        "reason",
+        "release_reason",
         "resource_id",
         "resource_type",
         "severity",
         "since",
+        "status",
         "until",
         "version",
+        "workflow_id",
         "query",
     ];
     let name = field.split_once("].").map_or(field, |(_, name)| name);
     let name = name.split('.').next().unwrap_or(name);
-    FIELDS.into_iter().find(|known| *known == name).unwrap_or("other")
+    FIELDS.iter().copied().find(|known| *known == name).unwrap_or("other")
 }
 
 #[cfg(test)]
@@ -208,7 +297,7 @@ mod tests {
     #[test]
     fn names_are_those_of_the_contract() {
         let metrics = Metrics::default();
-        metrics.wrote(Status::success, Duration::from_millis(3));
+        metrics.wrote(Table::audit_events, Status::success, Duration::from_millis(3));
         metrics.event("workflowexecution", Status::success, Duration::from_secs(1));
         metrics.refused("[0].event_data", "invalid");
         metrics.queried("list", Status::failure, Duration::ZERO);

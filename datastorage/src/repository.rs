@@ -2,18 +2,35 @@
 //! embedded default. `append` decides what a batch adds, whichever of them it is.
 
 mod append;
+mod catalog;
+mod either;
 mod error;
+mod export;
+mod holds;
+mod notifications;
 mod postgres;
+mod retention;
 mod sqlite;
 mod stored;
+mod success_rate;
+
+use std::path::PathBuf;
+use std::time::Duration;
 
 use api::audit::{AuditEvent, EventCategory, EventOutcome, VerifyChainResponse};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+pub use self::catalog::CatalogError;
 pub use self::error::{DatabaseError, OpenError, WriteError};
+pub use self::export::Exported;
+use self::export::Order;
+pub use self::holds::HoldError;
+pub use self::notifications::NotificationError;
 use self::postgres::PostgresRepository;
+pub use self::retention::{Removed, RetentionError};
 use self::sqlite::SqliteRepository;
+pub use self::success_rate::Executions;
 use crate::chain;
 
 /// The database behind the service.
@@ -23,6 +40,46 @@ pub enum Repository {
     Sqlite(SqliteRepository),
     /// A PostgreSQL database, shared by any number of processes.
     Postgres(PostgresRepository),
+}
+
+/// What a database is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everything; the schema is brought up to date first.
+    Service,
+    /// Looking: nothing is written, whatever is asked.
+    Auditor,
+}
+
+/// How connections to the database are kept. SQLite has one that writes and a few that read, whatever this says about their
+/// number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Most connections.
+    pub max_connections: u32,
+    /// Connections that are kept although nobody uses them.
+    pub min_connections: u32,
+    /// How long a request waits for one.
+    pub acquire_timeout: Duration,
+    /// One that nobody used for so long is closed.
+    pub idle_timeout: Duration,
+    /// One that is so old is closed.
+    pub max_lifetime: Duration,
+    /// A statement that takes longer is broken off by the database.
+    pub statement_timeout: Duration,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            max_connections: 25,
+            min_connections: 1,
+            acquire_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(600),
+            max_lifetime: Duration::from_secs(1800),
+            statement_timeout: Duration::from_secs(10),
+        }
+    }
 }
 
 /// An event's place in the answer to a write.
@@ -92,11 +149,18 @@ pub struct Page {
 }
 
 impl Repository {
-    /// Opens the database at `url` and brings its schema up to date.
+    /// Opens the database at `url` with the usual pool and brings its schema up to date.
     pub async fn open(url: &str) -> Result<Self, OpenError> {
+        Self::open_with(url, Access::Service, Pool::default()).await
+    }
+
+    /// Opens the database at `url`.
+    pub async fn open_with(url: &str, access: Access, pool: Pool) -> Result<Self, OpenError> {
         match url.split_once(':').map(|(scheme, _)| scheme) {
-            Some("sqlite") => SqliteRepository::open(url).await.map(Self::Sqlite),
-            Some("postgres" | "postgresql") => PostgresRepository::open(url).await.map(Self::Postgres),
+            Some("sqlite") => SqliteRepository::open(url, access, pool).await.map(Self::Sqlite),
+            Some("postgres" | "postgresql") => {
+                PostgresRepository::open(url, access, pool).await.map(Self::Postgres)
+            }
             _ => Err(OpenError::Url {
                 // Whatever it is, it may hold a password.
                 url: url.split_once("://").map_or("…", |(scheme, _)| scheme).to_owned(),
@@ -113,6 +177,14 @@ impl Repository {
         }
     }
 
+    /// Where a key may be kept beside the database, if that is a file.
+    pub fn directory(&self) -> Option<PathBuf> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.directory(),
+            Self::Postgres(_) => None,
+        }
+    }
+
     /// Stores all of `events` or none, durably. Ids come back in the order of `events`.
     pub async fn write(&self, events: Vec<AuditEvent>) -> Result<Vec<Written>, WriteError> {
         match self {
@@ -121,20 +193,15 @@ impl Repository {
         }
     }
 
-    /// The page of events that `filter` asks for.
+    /// The page of events that `filter` asks for, newest first.
     pub async fn query(&self, filter: &Filter) -> Result<Page, DatabaseError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.query(filter).await,
-            Self::Postgres(postgres) => postgres.query(filter).await,
-        }
+        let (links, total) = self.links(filter, Order::NewestFirst).await?;
+        Ok(Page { events: links.into_iter().map(|link| link.event).collect(), total })
     }
 
     /// Whether the stored events of a correlation are as they were accepted.
     pub async fn verify_chain(&self, correlation_id: &str) -> Result<VerifyChainResponse, DatabaseError> {
-        let chain = match self {
-            Self::Sqlite(sqlite) => sqlite.chain(correlation_id).await?,
-            Self::Postgres(postgres) => postgres.chain(correlation_id).await?,
-        };
+        let chain = self.chain(correlation_id).await?;
         let tampered_events = chain::tampered(&chain);
         let message = match (chain.len(), tampered_events.len()) {
             (0, _) => "no events are stored for this correlation".to_owned(),
@@ -149,6 +216,22 @@ impl Repository {
             tampered_events,
             message,
         })
+    }
+
+    /// Does what has to be done from time to time: partitions for the months to come.
+    pub async fn prepare_ahead(&self, now: Timestamp) -> Result<(), DatabaseError> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(postgres) => Ok(postgres.make_partitions_ahead(now).await?),
+        }
+    }
+
+    /// The moment that `microseconds` (a number or a parameter) means, as `event_timestamp` is compared with it.
+    fn moment(&self, microseconds: &str) -> String {
+        match self {
+            Self::Sqlite(_) => microseconds.to_owned(),
+            Self::Postgres(_) => format!("to_timestamp({microseconds}::bigint / 1000000.0)"),
+        }
     }
 
     /// Whether the database answers, and accepts writes again after it refused one.

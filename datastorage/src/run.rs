@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,9 +15,13 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::options::ServeOptions;
-use crate::repository::{OpenError, Repository};
-use crate::server::{Service, router};
+use crate::repository::{Access, OpenError, Repository};
+use crate::server::{
+    Authorization, KubernetesAuthorizer, Peer, Service, TlsError, TlsFiles, TlsListener, make_service,
+};
+use crate::sign::{KeyError, SigningKey};
 use crate::telemetry;
+use crate::upkeep;
 
 /// How long closing the database may take once nobody is served.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,6 +43,18 @@ pub enum RunError {
         /// The operating system's answer.
         source: io::Error,
     },
+    /// HTTPS cannot be served.
+    #[error("cannot serve HTTPS")]
+    Tls(#[from] TlsError),
+    /// Exports cannot be signed.
+    #[error("cannot sign exports")]
+    Signing(#[from] KeyError),
+    /// Nothing says where the key is that signs exports.
+    #[error("cannot sign exports: no directory for the key is given")]
+    NoSigningDirectory,
+    /// Callers cannot be authorized.
+    #[error("cannot find the API server that authorizes callers")]
+    Kubernetes(#[source] Box<kube::Error>),
     /// The operating system failed the process.
     #[error("cannot {attempt}")]
     System {
@@ -48,13 +66,15 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// 1 for the operating system, 2 for the command line, 3 for the database, 4 for the address.
+    /// 1 for the operating system, 2 for the command line, 3 for the database, 4 for the address, 5 for keys, certificates
+    /// and the API server.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::System { .. } => 1,
             Self::Log(_) => 2,
             Self::Database(_) => 3,
             Self::Listen { .. } => 4,
+            Self::Tls(_) | Self::Signing(_) | Self::NoSigningDirectory | Self::Kubernetes(_) => 5,
         }
     }
 
@@ -68,6 +88,14 @@ impl RunError {
             Self::Listen { .. } => {
                 Some("pass a free address, for example `--listen 0.0.0.0:8080`".to_owned())
             }
+            Self::Tls(_) => Some("pass PEM files with `--tls-certificate` and `--tls-key`".to_owned()),
+            Self::Signing(_) | Self::NoSigningDirectory => Some(
+                "pass `--signing-directory`: one with `tls.key` and `tls.crt`, or a writable one where they are made"
+                    .to_owned(),
+            ),
+            Self::Kubernetes(_) => {
+                Some("run it in a pod with a service account token, or without `--authorize`".to_owned())
+            }
             Self::System { .. } => None,
         }
     }
@@ -76,7 +104,10 @@ impl RunError {
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(options: ServeOptions) -> Result<(), RunError> {
     telemetry::init(&options.log).map_err(RunError::Log)?;
-    let repository = Repository::open(&options.database).await?;
+    let repository = Repository::open_with(&options.database, Access::Service, options.pool.into()).await?;
+    let directory = options.signing_directory.clone().or_else(|| repository.directory());
+    let signing = SigningKey::open(&directory.ok_or(RunError::NoSigningDirectory)?)?;
+    let authorization = authorization(&options).await?;
     let listener = TcpListener::bind(options.listen)
         .await
         .map_err(|source| RunError::Listen { address: options.listen, source })?;
@@ -84,15 +115,27 @@ pub async fn run(options: ServeOptions) -> Result<(), RunError> {
         listener.local_addr().map_err(|source| RunError::System { attempt: "read the address", source })?;
     let end = end_signal().map_err(|source| RunError::System { attempt: "handle signals", source })?;
 
-    let service = Arc::new(Service::new(repository, options.limits));
+    let service = Arc::new(Service::new(repository, options.limits, authorization, signing));
+    let tls = options.tls_certificate.zip(options.tls_key);
     info!(
         %address,
         database = service.repository.place(),
+        https = tls.is_some(),
+        authorize = options.authorize,
         version = env!("CARGO_PKG_VERSION"),
         openapi_digest = service.openapi.digest,
         "serving"
     );
-    let served = serve(listener, service.clone(), end, options.drain_delay, options.shutdown_timeout).await;
+    let upkeep = tokio::spawn(upkeep::run(service.clone(), options.retention));
+    let (delay, budget) = (options.drain_delay, options.shutdown_timeout);
+    let served = match tls {
+        Some((certificate, key)) => {
+            let listener = TlsListener::new(listener, TlsFiles { certificate, key })?;
+            serve(listener, service.clone(), end, delay, budget).await
+        }
+        None => serve(listener, service.clone(), end, delay, budget).await,
+    };
+    upkeep.abort();
     if timeout(CLOSE_TIMEOUT, service.repository.close()).await.is_err() {
         warn!("the database was left as it is: closing it took too long; nothing accepted is lost");
     }
@@ -100,14 +143,28 @@ pub async fn run(options: ServeOptions) -> Result<(), RunError> {
     served.map_err(|source| RunError::System { attempt: "serve", source })
 }
 
+async fn authorization(options: &ServeOptions) -> Result<Authorization, RunError> {
+    if !options.authorize {
+        return Ok(Authorization::Open);
+    }
+    let client = kube::Client::try_default().await;
+    let client = client.map_err(|source| RunError::Kubernetes(Box::new(source)))?;
+    let authorizer = KubernetesAuthorizer::new(client, options.namespace.clone(), options.service.clone());
+    Ok(Authorization::Kubernetes(Box::new(authorizer)))
+}
+
 /// Serves until `end`; then reports not ready for `delay`, and cuts off what still runs `budget` after `end`.
-pub async fn serve(
-    listener: TcpListener,
+pub async fn serve<L: Listener>(
+    listener: L,
     service: Arc<Service>,
     end: impl Future<Output = &'static str> + Send + 'static,
     delay: Duration,
     budget: Duration,
-) -> io::Result<()> {
+) -> io::Result<()>
+where
+    L::Addr: std::fmt::Debug,
+    Peer: for<'a> Connected<IncomingStream<'a, L>>,
+{
     let ended = Arc::new(tokio::sync::Notify::new());
     let notify = ended.clone();
     let draining = service.clone();
@@ -118,7 +175,7 @@ pub async fn serve(
         notify.notify_one();
         tokio::time::sleep(delay.min(budget)).await;
     };
-    let server = axum::serve(listener, router(service)).with_graceful_shutdown(drained);
+    let server = axum::serve(listener, make_service::<L>(service)).with_graceful_shutdown(drained);
     let overdue = async {
         ended.notified().await;
         tokio::time::sleep(budget).await;

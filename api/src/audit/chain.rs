@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::validation::{FieldError, Validate, required_text};
+
 /// Path for verifying one correlation's chain; the body is a [`VerifyChainRequest`].
 pub const VERIFY_CHAIN_PATH: &str = "/api/v1/audit/verify-chain";
 
@@ -14,6 +16,12 @@ pub struct VerifyChainRequest {
     /// Correlation whose events form the chain.
     #[schema(min_length = 1, max_length = 255)]
     pub correlation_id: String,
+}
+
+impl Validate for VerifyChainRequest {
+    fn validate(&self) -> Vec<FieldError> {
+        required_text("correlation_id", &self.correlation_id, 255).into_iter().collect()
+    }
 }
 
 /// What the verification found. A broken chain is an answer, not an error.

@@ -37,6 +37,12 @@ impl fmt::Display for FieldError {
     }
 }
 
+/// What can be judged by itself.
+pub trait Validate {
+    /// Every reason not to accept it.
+    fn validate(&self) -> Vec<FieldError>;
+}
+
 /// Every reason not to accept the batch; fields are prefixed with the event's index. An empty batch is one.
 pub fn validate_batch(events: &[AuditEventRequest], now: Timestamp) -> Vec<FieldError> {
     if events.is_empty() {
@@ -62,7 +68,7 @@ pub fn validate_event(event: &AuditEventRequest, now: Timestamp) -> Vec<FieldErr
         ("correlation_id", event.correlation_id.as_str(), 255),
     ];
     let mut errors: Vec<FieldError> =
-        lengths.into_iter().filter_map(|(field, text, max)| check_length(field, text, max)).collect();
+        lengths.into_iter().filter_map(|(field, text, max)| required_text(field, text, max)).collect();
     let ahead = event.event_timestamp.duration_since(now);
     if ahead > MAX_AHEAD {
         errors.push(FieldError::new("event_timestamp", "is more than 60 minutes in the future"));
@@ -78,11 +84,7 @@ pub fn validate_event(event: &AuditEventRequest, now: Timestamp) -> Vec<FieldErr
         ("cluster_name", &event.cluster_name, 255),
         ("severity", &event.severity, 20),
     ];
-    errors.extend(
-        optional
-            .into_iter()
-            .filter_map(|(field, text, max)| text.as_deref().and_then(|text| check_text(field, text, max))),
-    );
+    errors.extend(optional.into_iter().filter_map(|(field, text, max)| optional_text(field, text, max)));
     if event.duration_ms.is_some_and(|millis| millis < 0) {
         errors.push(FieldError::new("duration_ms", "must not be negative"));
     }
@@ -90,13 +92,20 @@ pub fn validate_event(event: &AuditEventRequest, now: Timestamp) -> Vec<FieldErr
     errors
 }
 
-fn check_length(field: &str, text: &str, max: usize) -> Option<FieldError> {
+/// What is wrong with a text that must be there and have at most `max` characters.
+pub fn required_text(field: &str, text: &str, max: usize) -> Option<FieldError> {
     if text.is_empty() {
         return Some(FieldError::new(field, "must not be empty"));
     }
     check_text(field, text, max)
 }
 
+/// The same for one that may be absent.
+pub fn optional_text(field: &str, text: &Option<String>, max: usize) -> Option<FieldError> {
+    text.as_deref().and_then(|text| check_text(field, text, max))
+}
+
+/// What is wrong with a text that may have at most `max` characters.
 fn check_text(field: &str, text: &str, max: usize) -> Option<FieldError> {
     let length = text.chars().count();
     if length > max {
@@ -105,8 +114,8 @@ fn check_text(field: &str, text: &str, max: usize) -> Option<FieldError> {
     text.contains('\0').then(|| FieldError::new(field, "must not contain the character U+0000"))
 }
 
-/// PostgreSQL stores no U+0000 in text or JSON, so no event may depend on one.
-fn has_nul(value: &Value) -> bool {
+/// Whether a text of the value has U+0000, which PostgreSQL stores neither in text nor in JSON.
+pub fn has_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),
         Value::Array(items) => items.iter().any(has_nul),

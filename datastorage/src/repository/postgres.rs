@@ -14,11 +14,12 @@ use sqlx::{QueryBuilder, Row, Transaction};
 use uuid::Uuid;
 
 use super::append::{self, Present};
-use super::{DatabaseError, Filter, Page, WriteError, Written, stored};
+use super::export::Order;
+use super::{DatabaseError, Filter, WriteError, Written, stored};
 use crate::chain::ChainedEvent;
 
 /// A batch is tried again when another writer stored one of its ids, or when a partition was missing.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 5;
 
 /// A PostgreSQL database.
 #[derive(Clone, Debug)]
@@ -38,7 +39,14 @@ impl PostgresRepository {
         let mut outcome = self.append_once(events.clone()).await;
         for _ in 1..ATTEMPTS {
             match &outcome {
-                Err(error) if is(error, NO_PARTITION) => self.make_partitions(&events).await?,
+                Err(error) if is(error, NO_PARTITION) => {
+                    // Making one can get into the way of somebody who writes; whoever is broken off tries again.
+                    if let Err(error) = self.make_partitions(&events).await.map_err(WriteError::from)
+                        && !is(&error, DEADLOCK)
+                    {
+                        return Err(error);
+                    }
+                }
                 Err(error) if is(error, UNIQUE_VIOLATION) || is(error, DEADLOCK) => {}
                 _ => return outcome,
             }
@@ -72,21 +80,34 @@ impl PostgresRepository {
         Ok(())
     }
 
-    pub(super) async fn query(&self, filter: &Filter) -> Result<Page, DatabaseError> {
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        self.pool.begin().await
+    }
+
+    /// A transaction that sees one moment and changes nothing.
+    pub(super) async fn snapshot(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+    }
+
+    pub(super) async fn links(
+        &self,
+        filter: &Filter,
+        order: Order,
+    ) -> Result<(Vec<ChainedEvent>, u64), DatabaseError> {
         // One snapshot, so that the count and the page are of the same moment.
-        let mut snapshot = self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        let mut snapshot = self.snapshot().await?;
         let mut count = QueryBuilder::<Postgres>::new("SELECT COUNT(*) FROM audit_events");
         push_where(&mut count, filter);
         let total: i64 = count.build_query_scalar().fetch_one(&mut *snapshot).await?;
 
         let mut page = QueryBuilder::<Postgres>::new(row::SELECT);
         push_where(&mut page, filter);
-        page.push(" ORDER BY event_timestamp DESC, event_id DESC LIMIT ").push_bind(i64::from(filter.limit));
+        page.push(order.clause()).push_bind(i64::from(filter.limit));
         page.push(" OFFSET ").push_bind(i64::try_from(filter.offset).unwrap_or(i64::MAX));
         let rows = page.build().fetch_all(&mut *snapshot).await?;
         snapshot.rollback().await?;
-        let events = rows.iter().map(stored::event).collect::<Result<_, _>>()?;
-        Ok(Page { events, total: u64::try_from(total).unwrap_or_default() })
+        let links = rows.iter().map(stored::chained).collect::<Result<_, _>>()?;
+        Ok((links, u64::try_from(total).unwrap_or_default()))
     }
 
     pub(super) async fn chain(&self, correlation_id: &str) -> Result<Vec<ChainedEvent>, DatabaseError> {

@@ -7,6 +7,7 @@ mod row;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use api::audit::AuditEvent;
 use sqlx::sqlite::{Sqlite, SqlitePool};
@@ -14,17 +15,22 @@ use sqlx::{QueryBuilder, Row, Transaction};
 use uuid::Uuid;
 
 use super::append::{self, Present};
-use super::{DatabaseError, Filter, Page, WriteError, Written, stored};
+use super::export::Order;
+use super::{DatabaseError, Filter, WriteError, Written, stored};
 use crate::chain::ChainedEvent;
 
 /// Rows in one INSERT: 22 values each, below SQLite's limit of 32766 values in a statement.
 const ROWS_PER_INSERT: usize = 500;
+
+/// How often a running statement looks at the clock.
+const INSTRUCTIONS_PER_CHECK: i32 = 10_000;
 
 /// A SQLite file.
 #[derive(Clone, Debug)]
 pub struct SqliteRepository {
     writer: SqlitePool,
     readers: SqlitePool,
+    statement_timeout: Duration,
     /// The last write failed: reads may still work while every write would fail too.
     refuses_writes: Arc<AtomicBool>,
 }
@@ -43,7 +49,7 @@ impl SqliteRepository {
 
     async fn append(&self, events: Vec<AuditEvent>) -> Result<Vec<Written>, WriteError> {
         // Taking the write lock first makes what is read here still true at commit, also beside another process.
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.begin().await?;
         let present = present(&mut transaction, &events).await?;
         let append = append::plan(events, present)?;
         for rows in append.insert.chunks(ROWS_PER_INSERT) {
@@ -53,33 +59,53 @@ impl SqliteRepository {
         Ok(append.written)
     }
 
-    pub(super) async fn query(&self, filter: &Filter) -> Result<Page, DatabaseError> {
-        // One read transaction, so that the count and the page are of the same moment.
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+        self.writer.begin_with("BEGIN IMMEDIATE").await
+    }
+
+    /// A transaction that sees one moment and changes nothing. It is broken off when it takes too long.
+    pub(super) async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
         let mut snapshot = self.readers.begin().await?;
+        let deadline = Instant::now() + self.statement_timeout;
+        let mut handle = snapshot.lock_handle().await?;
+        handle.set_progress_handler(INSTRUCTIONS_PER_CHECK, move || Instant::now() < deadline);
+        drop(handle);
+        Ok(snapshot)
+    }
+
+    pub(super) async fn links(
+        &self,
+        filter: &Filter,
+        order: Order,
+    ) -> Result<(Vec<ChainedEvent>, u64), DatabaseError> {
+        // One read transaction, so that the count and the page are of the same moment.
+        let mut snapshot = self.snapshot().await?;
         let mut count = QueryBuilder::<Sqlite>::new("SELECT COUNT(*) FROM audit_events");
         push_where(&mut count, filter);
         let total: i64 = count.build_query_scalar().fetch_one(&mut *snapshot).await?;
 
         let mut page = QueryBuilder::<Sqlite>::new(row::SELECT);
         push_where(&mut page, filter);
-        page.push(" ORDER BY event_timestamp DESC, event_id DESC LIMIT ").push_bind(i64::from(filter.limit));
+        page.push(order.clause()).push_bind(i64::from(filter.limit));
         page.push(" OFFSET ").push_bind(i64::try_from(filter.offset).unwrap_or(i64::MAX));
         let rows = page.build().fetch_all(&mut *snapshot).await?;
         snapshot.rollback().await?;
-        let events = rows.iter().map(stored::event).collect::<Result<_, _>>()?;
-        Ok(Page { events, total: u64::try_from(total).unwrap_or_default() })
+        let links = rows.iter().map(stored::chained).collect::<Result<_, _>>()?;
+        Ok((links, u64::try_from(total).unwrap_or_default()))
     }
 
     pub(super) async fn chain(&self, correlation_id: &str) -> Result<Vec<ChainedEvent>, DatabaseError> {
         let mut select = QueryBuilder::<Sqlite>::new(row::SELECT);
         select.push(" WHERE correlation_id = ").push_bind(correlation_id.to_owned());
         select.push(" ORDER BY sequence");
-        let rows = select.build().fetch_all(&self.readers).await?;
+        let rows = select.build().fetch_all(&mut *self.snapshot().await?).await?;
         Ok(rows.iter().map(stored::chained).collect::<Result<_, _>>()?)
     }
 
     pub(super) async fn ping(&self) -> Result<(), DatabaseError> {
-        sqlx::query("SELECT 1 FROM audit_events LIMIT 1").fetch_optional(&self.readers).await?;
+        sqlx::query("SELECT 1 FROM audit_events LIMIT 1")
+            .fetch_optional(&mut *self.snapshot().await?)
+            .await?;
         if self.refuses_writes.load(Ordering::Relaxed) {
             probe_write(&self.writer).await?;
             self.refuses_writes.store(false, Ordering::Relaxed);

@@ -91,6 +91,9 @@ fn named<R: Stored, T: DeserializeOwned>(row: &R, column: &'static str) -> Resul
     decoded(column, serde_json::from_value(Value::String(row.text(column)?)))
 }
 
-fn decoded<T, E: Error + Send + Sync + 'static>(column: &str, value: Result<T, E>) -> Result<T, sqlx::Error> {
+pub(super) fn decoded<T, E: Error + Send + Sync + 'static>(
+    column: &str,
+    value: Result<T, E>,
+) -> Result<T, sqlx::Error> {
     value.map_err(|source| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(source) })
 }

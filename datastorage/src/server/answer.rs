@@ -23,6 +23,17 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 #[derive(Clone, Debug)]
 pub(super) struct Failure(Box<Problem>);
 
+impl Failure {
+    /// What came of it, as a metric's label.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self.0.status {
+            401 => "unauthenticated",
+            403 => "forbidden",
+            _ => "failed",
+        }
+    }
+}
+
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         Self(Box::new(problem))
@@ -113,6 +124,9 @@ fn with_problem(response: Response, problem: &Problem) -> Response {
     let body = serde_json::to_vec(problem).unwrap_or_default();
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    if problem.status == StatusCode::UNAUTHORIZED.as_u16() {
+        parts.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     if problem.extensions.contains_key("retry") {
         parts.headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
     }

@@ -1,6 +1,6 @@
 //! Reading a request's body: its media type, its size, its JSON, and which field does not fit.
 
-use api::audit::FieldError;
+use api::audit::{FieldError, Validate};
 use api::problem::Problem;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, header};
@@ -50,6 +50,18 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Failure> {
         None => "the request has no content type; send `Content-Type: application/json`".to_owned(),
     };
     Err(Problem::new(415, "unsupported-media-type", "Unsupported media type", detail).into())
+}
+
+/// The body as one `T` that is valid by itself.
+pub(super) async fn valid<T: DeserializeOwned + Validate>(
+    service: &Service,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<T, Failure> {
+    let text = read(service, headers, body).await?;
+    let value: T = parse_one(service, &text)?;
+    let errors = value.validate();
+    if errors.is_empty() { Ok(value) } else { Err(invalid(service, "invalid", &errors)) }
 }
 
 /// The text as one `T`.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use api::audit::{FieldError, VerifyChainRequest, VerifyChainResponse};
+use api::audit::{VerifyChainRequest, VerifyChainResponse};
 use api::problem::Problem;
 use axum::Json;
 use axum::body::Body;
@@ -22,6 +22,8 @@ use crate::metrics::Status;
     responses(
         (status = 200, description = "What was found; a broken chain is an answer too.", body = VerifyChainResponse),
         (status = 400, description = "The request is refused.", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large.", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not JSON.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database failed; try again.", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -30,12 +32,7 @@ pub(super) async fn verify_chain(
     headers: HeaderMap,
     request_body: Body,
 ) -> Result<Json<VerifyChainResponse>, Failure> {
-    let text = body::read(&service, &headers, request_body).await?;
-    let VerifyChainRequest { correlation_id } = body::parse_one(&service, &text)?;
-    if correlation_id.is_empty() {
-        let error = FieldError::new("correlation_id", "must not be empty");
-        return Err(body::invalid(&service, "invalid", &[error]));
-    }
+    let VerifyChainRequest { correlation_id } = body::valid(&service, &headers, request_body).await?;
     let started = Instant::now();
     let verified = service.repository.verify_chain(&correlation_id).await;
     let status = if verified.is_ok() { Status::success } else { Status::failure };

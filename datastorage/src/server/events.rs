@@ -18,7 +18,7 @@ use super::Service;
 use super::answer::Failure;
 use super::body;
 use crate::event::to_stored;
-use crate::metrics::Status;
+use crate::metrics::{Status, Table};
 use crate::repository::{WriteError, Written};
 
 /// Write one event.
@@ -110,7 +110,7 @@ async fn store(
         Ok(false) => Status::duplicate,
         Err(_) => Status::failure,
     };
-    service.metrics.wrote(status, started.elapsed());
+    service.metrics.wrote(Table::audit_events, status, started.elapsed());
     let now = Timestamp::now();
     for (index, (category, timestamp)) in sent.into_iter().enumerate() {
         let status = match &outcome {

@@ -8,20 +8,40 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use utoipa::OpenApi;
 
-use super::{Service, chain, events, health, query};
+use super::{
+    Service, catalog, chain, events, export, health, hold, notifications, query, success_rate, timeline,
+};
 use crate::chain::hex;
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "DataStorage",
-        description = "The audit trail: events are accepted once, kept as they were accepted, and found again.",
+        description = "The audit trail: events are accepted once, kept as they were accepted, and found again. And the \
+            catalog of workflows. Every error is a problem (RFC 9457) of one shape.",
     ),
     paths(
         events::write_event,
         events::write_batch,
         query::list_events,
+        notifications::record_notification,
         chain::verify_chain,
+        timeline::reconstruct,
+        hold::place_hold,
+        hold::release_hold,
+        hold::list_holds,
+        export::export,
+        export::certificate,
+        catalog::create,
+        catalog::list,
+        catalog::versions,
+        catalog::search,
+        catalog::get,
+        catalog::update,
+        catalog::disable,
+        success_rate::by_incident_type,
+        success_rate::by_workflow,
+        success_rate::by_anything,
         health::health,
         health::ready,
         health::live,
@@ -30,6 +50,10 @@ use crate::chain::hex;
     ),
     tags(
         (name = "audit", description = "Writing, querying and verifying events."),
+        (name = "legal hold", description = "Keeping events whatever their age."),
+        (name = "export", description = "Signed copies for people without access."),
+        (name = "catalog", description = "Workflows: what may be run, for which signal."),
+        (name = "success rate", description = "How often workflows succeed, counted from the audit trail."),
         (name = "health", description = "For probes, monitoring and tools."),
     )
 )]

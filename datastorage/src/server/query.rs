@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use api::audit::{AuditQuery, AuditQueryResponse, FieldError, Pagination};
+use api::audit::{AuditQuery, AuditQueryResponse, FieldError, Pagination, optional_text};
 use api::problem::Problem;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -33,7 +33,7 @@ pub(super) async fn list_events(
     State(service): State<Arc<Service>>,
     query: Result<Query<AuditQuery>, QueryRejection>,
 ) -> Result<Json<AuditQueryResponse>, Failure> {
-    let Query(query) = query.map_err(|rejection| unreadable(&service, &rejection))?;
+    let query = parse(&service, query)?;
     let filter =
         filter(query, Timestamp::now()).map_err(|errors| body::invalid(&service, "invalid", &errors))?;
     let started = Instant::now();
@@ -43,6 +43,11 @@ pub(super) async fn list_events(
     let page = page?;
     let pagination = Pagination::new(filter.limit, filter.offset, page.events.len() as u64, page.total);
     Ok(Json(AuditQueryResponse { data: page.events, pagination }))
+}
+
+/// The parameters, if they have the form of a `T`.
+pub(super) fn parse<T>(service: &Service, query: Result<Query<T>, QueryRejection>) -> Result<T, Failure> {
+    query.map(|Query(query)| query).map_err(|rejection| unreadable(service, &rejection))
 }
 
 /// The parameters do not have the form of a query: an unknown name, or text where a number belongs.
@@ -68,25 +73,14 @@ fn filter(query: AuditQuery, now: Timestamp) -> Result<Filter, Vec<FieldError>> 
         limit: _,
         offset: _,
     } = query;
-    let mut text = |field: &str, value: Option<String>| {
-        // Left out by mistake, an empty filter would match everything.
-        if value.as_deref() == Some("") {
-            errors.push(FieldError::new(field, "must not be empty; leave the parameter out to match all"));
-        }
-        value
-    };
-    let event_type = text("event_type", event_type);
-    let severity = text("severity", severity);
-    let correlation_id = text("correlation_id", correlation_id);
+    let event_type = text("event_type", event_type, 100, &mut errors);
+    let severity = text("severity", severity, 20, &mut errors);
+    let correlation_id = text("correlation_id", correlation_id, 255, &mut errors);
     let event_category = named("event_category", event_category, &mut errors);
     let event_outcome = named("event_outcome", event_outcome, &mut errors);
     let since = bound("since", since, now, &mut errors);
     let until = bound("until", until, now, &mut errors);
-    if let (Some(since), Some(until)) = (since, until)
-        && since > until
-    {
-        errors.push(FieldError::new("since", format!("{since} is after `until`, {until}")));
-    }
+    in_order(("since", since), ("until", until), &mut errors);
     if i64::try_from(offset).is_err() {
         errors.push(FieldError::new("offset", "is too large"));
     }
@@ -106,14 +100,46 @@ fn filter(query: AuditQuery, now: Timestamp) -> Result<Filter, Vec<FieldError>> 
     })
 }
 
+/// A text to compare with. Left out by mistake, an empty one would match everything.
+pub(super) fn text(
+    field: &str,
+    value: Option<String>,
+    max: usize,
+    errors: &mut Vec<FieldError>,
+) -> Option<String> {
+    if value.as_deref() == Some("") {
+        errors.push(FieldError::new(field, "must not be empty; leave the parameter out to match all"));
+    }
+    errors.extend(optional_text(field, &value, max));
+    value
+}
+
 /// The enum value with this wire name.
-fn named<T: DeserializeOwned>(field: &str, text: Option<String>, errors: &mut Vec<FieldError>) -> Option<T> {
+pub(super) fn named<T: DeserializeOwned>(
+    field: &str,
+    text: Option<String>,
+    errors: &mut Vec<FieldError>,
+) -> Option<T> {
     serde_json::from_value(Value::String(text?))
         .map_err(|error| errors.push(FieldError::new(field, error.to_string())))
         .ok()
 }
 
-fn bound(
+/// A range begins before it ends.
+pub(super) fn in_order(
+    (field, since): (&str, Option<Timestamp>),
+    (end, until): (&str, Option<Timestamp>),
+    errors: &mut Vec<FieldError>,
+) {
+    if let (Some(since), Some(until)) = (since, until)
+        && since > until
+    {
+        errors.push(FieldError::new(field, format!("{since} is after `{end}`, {until}")));
+    }
+}
+
+/// The moment a parameter means.
+pub(super) fn bound(
     field: &str,
     text: Option<String>,
     now: Timestamp,

@@ -1,5 +1,7 @@
-//! The repository on SQLite.
+//! The service on SQLite.
 
+#[cfg(test)]
+mod app;
 #[cfg(test)]
 mod database;
 #[cfg(test)]
@@ -7,4 +9,18 @@ mod event;
 
 // What is promised whatever the database; `tests/postgres` runs the same.
 #[cfg(test)]
+mod catalog;
+#[cfg(test)]
+mod export;
+#[cfg(test)]
+mod http;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod retention;
+#[cfg(test)]
 mod suite;
+
+// Callers judged by the API server: no matter of the database.
+#[cfg(test)]
+mod auth;

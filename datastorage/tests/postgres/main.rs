@@ -1,5 +1,8 @@
-//! The repository on PostgreSQL. Needs its server's programs, not a running server.
+//! The service on PostgreSQL. Needs its server's programs, not a running server.
 
+#[cfg(test)]
+#[path = "../it/app.rs"]
+mod app;
 #[cfg(test)]
 mod database;
 #[cfg(test)]
@@ -7,6 +10,21 @@ mod database;
 mod event;
 
 // What is promised whatever the database.
+#[cfg(test)]
+#[path = "../it/catalog.rs"]
+mod catalog;
+#[cfg(test)]
+#[path = "../it/export.rs"]
+mod export;
+#[cfg(test)]
+#[path = "../it/http.rs"]
+mod http;
+#[cfg(test)]
+#[path = "../it/process.rs"]
+mod process;
+#[cfg(test)]
+#[path = "../it/retention.rs"]
+mod retention;
 #[cfg(test)]
 #[path = "../it/suite.rs"]
 mod suite;

@@ -4,42 +4,50 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
-use sqlx::SqlSafeStr;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection, SqlSafeStr};
 
 use super::PostgresRepository;
-use crate::repository::{DatabaseError, OpenError};
+use crate::repository::{Access, DatabaseError, OpenError, Pool};
 
-/// How long a request waits for a connection.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the service waits for the database at its start.
 const START: Duration = Duration::from_secs(20);
 /// Pause between two attempts to connect at the start.
 const PAUSE: Duration = Duration::from_millis(500);
-/// More would only queue inside the database.
-const CONNECTIONS: u32 = 25;
 /// Months whose partitions are made ahead; a write into any other month makes its own.
 const MONTHS_AHEAD: i64 = 3;
 
 impl PostgresRepository {
-    pub(in crate::repository) async fn open(url: &str) -> Result<Self, OpenError> {
+    pub(in crate::repository) async fn open(
+        url: &str,
+        access: Access,
+        pool: Pool,
+    ) -> Result<Self, OpenError> {
+        let statement_timeout = format!("{}ms", pool.statement_timeout.as_millis());
+        let read_only = if access == Access::Auditor { "on" } else { "off" };
         let options = PgConnectOptions::from_str(url)
             .map_err(|error| OpenError::Url { url: "postgres".to_owned(), reason: error.to_string() })?
             .application_name("datastorage")
-            .options([("synchronous_commit", "on"), ("lock_timeout", "5s"), ("timezone", "UTC")]);
+            .options([("synchronous_commit", "on"), ("lock_timeout", "5s"), ("timezone", "UTC")])
+            .options([
+                ("statement_timeout", statement_timeout.as_str()),
+                ("default_transaction_read_only", read_only),
+            ]);
         let server = server(&options);
         let failed = |attempt: &'static str, source: sqlx::Error| OpenError::Server {
             attempt,
             server: server.clone(),
             source: DatabaseError(source),
         };
-        let pool = connect(options).await.map_err(|error| failed("connect to", error))?;
-        migrator()
-            .run(&pool)
+        let pool = connect(options, pool).await.map_err(|error| failed("connect to", error))?;
+        let repository = Self { pool };
+        if access == Access::Auditor {
+            return Ok(repository);
+        }
+        migrate(&repository.pool)
             .await
             .map_err(|source| OpenError::MigrateServer { server: server.clone(), source })?;
-        let repository = Self { pool };
         repository.make_partitions_ahead(Timestamp::now()).await.map_err(|error| failed("prepare", error))?;
         Ok(repository)
     }
@@ -47,6 +55,32 @@ impl PostgresRepository {
     /// `PostgreSQL user@host:port/database`.
     pub(in crate::repository) fn place(&self) -> String {
         format!("PostgreSQL {}", server(&self.pool.connect_options()))
+    }
+
+    /// Drops the partitions of months long gone that hold nothing any more.
+    pub(in crate::repository) async fn drop_empty_partitions(
+        &self,
+        now: Timestamp,
+    ) -> Result<(), sqlx::Error> {
+        let this_month = now.to_zoned(TimeZone::UTC).strftime("audit_events_%Y_%m").to_string();
+        let names: Vec<String> = sqlx::query_scalar(
+            "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'audit_events'::regclass",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        for name in names.iter().filter(|name| **name < this_month) {
+            let mut transaction = self.pool.begin().await?;
+            // The name is the database's own, quoted where it has to be.
+            let lock = AssertSqlSafe(format!("LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE"));
+            sqlx::query(lock).execute(&mut *transaction).await?;
+            let any = AssertSqlSafe(format!("SELECT EXISTS (SELECT 1 FROM {name})"));
+            let any: bool = sqlx::query_scalar(any).fetch_one(&mut *transaction).await?;
+            if !any {
+                sqlx::query(AssertSqlSafe(format!("DROP TABLE {name}"))).execute(&mut *transaction).await?;
+            }
+            transaction.commit().await?;
+        }
+        Ok(())
     }
 
     /// Makes the partitions of this month and the next ones; cheap when they are there.
@@ -67,8 +101,21 @@ impl PostgresRepository {
 }
 
 /// Connects, patiently: database and service are often started together.
-async fn connect(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
-    let pool = PgPoolOptions::new().acquire_timeout(PATIENCE).max_connections(CONNECTIONS);
+async fn connect(options: PgConnectOptions, pool: Pool) -> Result<PgPool, sqlx::Error> {
+    let Pool {
+        max_connections,
+        min_connections,
+        acquire_timeout,
+        idle_timeout,
+        max_lifetime,
+        statement_timeout: _,
+    } = pool;
+    let pool = PgPoolOptions::new()
+        .max_connections(max_connections)
+        .min_connections(min_connections)
+        .acquire_timeout(acquire_timeout)
+        .idle_timeout(idle_timeout)
+        .max_lifetime(max_lifetime);
     let deadline = tokio::time::Instant::now() + START;
     loop {
         match pool.clone().connect_with(options.clone()).await {
@@ -96,14 +143,21 @@ fn server(options: &PgConnectOptions) -> String {
     format!("{user}@{host}:{port}/{}", options.get_database().unwrap_or(user))
 }
 
+/// Brings the schema up to date, however long that takes: a connection of its own, without the limit for statements.
+async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
+    let options = (*pool.connect_options()).clone().options([("statement_timeout", "0")]);
+    let mut connection = PgConnection::connect_with(&options).await?;
+    migrator().run(&mut connection).await?;
+    Ok(connection.close().await?)
+}
+
 /// The schema's steps in order. Each runs in a transaction of its own.
 fn migrator() -> Migrator {
     let step = |version, description: &'static str, sql: &'static str| {
         Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(vec![step(
-        1,
-        "audit events",
-        include_str!("../../../migrations/postgres/0001_audit_events.sql"),
-    )])
+    Migrator::with_migrations(vec![
+        step(1, "audit events", include_str!("../../../migrations/postgres/0001_audit_events.sql")),
+        step(2, "holds, catalog", include_str!("../../../migrations/postgres/0002_holds_catalog.sql")),
+    ])
 }

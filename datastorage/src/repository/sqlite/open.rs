@@ -14,9 +14,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 
 use super::{SqliteRepository, probe_write};
 use crate::repository::error::PlaceError;
-use crate::repository::{DatabaseError, OpenError};
+use crate::repository::{Access, DatabaseError, OpenError, Pool};
 
-/// How long a statement waits for another process, and a request for a connection.
+/// How long a statement waits for another process.
 const PATIENCE: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
 
@@ -26,35 +26,55 @@ impl SqliteRepository {
         format!("SQLite {}", self.writer.connect_options().get_filename().display())
     }
 
-    pub(in crate::repository) async fn open(url: &str) -> Result<Self, OpenError> {
-        let (options, file) = options(url)?;
-        check_place(&file).map_err(|source| OpenError::Place { file: file.clone(), source })?;
+    /// `signing` beside the file.
+    pub(in crate::repository) fn directory(&self) -> Option<PathBuf> {
+        let options = self.writer.connect_options();
+        Some(options.get_filename().parent()?.join("signing"))
+    }
 
+    pub(in crate::repository) async fn open(
+        url: &str,
+        access: Access,
+        pool: Pool,
+    ) -> Result<Self, OpenError> {
+        let (options, file) = options(url, access)?;
+        let Pool {
+            max_connections: _,
+            min_connections: _,
+            acquire_timeout,
+            idle_timeout,
+            max_lifetime,
+            statement_timeout,
+        } = pool;
         let failed = |attempt: &'static str| {
             let file = file.clone();
             move |source: sqlx::Error| OpenError::Database { attempt, file, source: DatabaseError(source) }
         };
-        let pool = SqlitePoolOptions::new().acquire_timeout(PATIENCE);
-        let writer = pool
-            .clone()
-            .max_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options.clone())
-            .await
-            .map_err(failed("open"))?;
-        migrator().run(&writer).await.map_err(|source| OpenError::Migrate { file: file.clone(), source })?;
-        probe_write(&writer).await.map_err(failed("write"))?;
+        let pool = SqlitePoolOptions::new().acquire_timeout(acquire_timeout);
+        let one = pool.clone().max_connections(1).idle_timeout(None).max_lifetime(None);
+        let writer = match access {
+            Access::Service => {
+                check_place(&file).map_err(|source| OpenError::Place { file: file.clone(), source })?;
+                let writer = one.connect_with(options.clone()).await.map_err(failed("open"))?;
+                let migrated = migrator().run(&writer).await;
+                migrated.map_err(|source| OpenError::Migrate { file: file.clone(), source })?;
+                probe_write(&writer).await.map_err(failed("write"))?;
+                writer
+            }
+            Access::Auditor => one.connect_with(options.clone()).await.map_err(failed("open"))?,
+        };
         let readers = pool
             .max_connections(READERS)
+            .idle_timeout(idle_timeout)
+            .max_lifetime(max_lifetime)
             .connect_with(options.pragma("query_only", "ON"))
             .await
             .map_err(failed("open"))?;
-        Ok(Self { writer, readers, refuses_writes: Arc::new(AtomicBool::new(false)) })
+        Ok(Self { writer, readers, statement_timeout, refuses_writes: Arc::new(AtomicBool::new(false)) })
     }
 }
 
-fn options(url: &str) -> Result<(SqliteConnectOptions, PathBuf), OpenError> {
+fn options(url: &str, access: Access) -> Result<(SqliteConnectOptions, PathBuf), OpenError> {
     let refused = |reason: String| OpenError::Url { url: url.to_owned(), reason };
     if url.contains(":memory:") || url.contains("mode=memory") {
         return Err(refused("an accepted event must outlive the process".to_owned()));
@@ -64,10 +84,12 @@ fn options(url: &str) -> Result<(SqliteConnectOptions, PathBuf), OpenError> {
     if file.file_name().is_none() {
         return Err(refused("it names no file".to_owned()));
     }
-    let read_only = url.contains("mode=ro");
+    let read_only = url.contains("mode=ro") || access == Access::Auditor;
+    let options = match read_only {
+        true => options.read_only(true).create_if_missing(false),
+        false => options.create_if_missing(true).journal_mode(SqliteJournalMode::Wal),
+    };
     let options = options
-        .create_if_missing(!read_only)
-        .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(PATIENCE)
@@ -102,9 +124,8 @@ fn migrator() -> Migrator {
     let step = |version, description: &'static str, sql: &'static str| {
         Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(vec![step(
-        1,
-        "audit events",
-        include_str!("../../../migrations/sqlite/0001_audit_events.sql"),
-    )])
+    Migrator::with_migrations(vec![
+        step(1, "audit events", include_str!("../../../migrations/sqlite/0001_audit_events.sql")),
+        step(2, "holds, catalog", include_str!("../../../migrations/sqlite/0002_holds_catalog.sql")),
+    ])
 }
