@@ -127,11 +127,12 @@ async fn go<'a>(plan: &'a Plan, run: &'a Run, events: &'a EventSink, ladder: &mu
             if ladder.failure().is_some() {
                 evidence::collect(&site, cluster, run, events).await;
             }
-            if !site::stays(cluster) {
-                let down = stage(events, Stage::Down, site::take_down(&cluster.directory, events)).await;
-                if let Err(failure) = down {
-                    ladder.failed(failure.reason);
-                }
+            if site::stays(cluster) {
+                events.emit(Event::Run(RunEvent::Note { message: site::how_to_leave(cluster) }));
+            } else if let Err(failure) =
+                stage(events, Stage::Down, site::take_down(&cluster.directory, events)).await
+            {
+                ladder.failed(failure.reason);
             }
             site.close().await;
         }

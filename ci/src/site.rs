@@ -287,3 +287,11 @@ pub async fn continue_with(
 pub fn stays(cluster: &plan::Cluster) -> bool {
     cluster.lifetime == Lifetime::Detached
 }
+
+/// What to tell whoever left the cluster up.
+pub fn how_to_leave(cluster: &plan::Cluster) -> String {
+    let name = &cluster.name;
+    format!(
+        "cluster `{name}` is left up; `cargo xtask cluster kubeconfig --name {name}` leads to it, `cargo xtask cluster down --name {name}` takes it down"
+    )
+}

@@ -67,7 +67,10 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
                 None => print(format!("cluster `{name}` is not up\n")),
             }
         }
-        Command::Status { json } => status(&name, &directory, json).await,
+        Command::Status { json } => {
+            let others = others(&workspace, &name).await?;
+            status(&name, &directory, &others, json).await
+        }
         Command::Kubeconfig => {
             print(format!("{}\n", kind::kubeconfig(&directory).map_err(Failure::from)?.display()))
         }
@@ -103,14 +106,33 @@ pub(super) async fn bring_up(
     Ok(up)
 }
 
-async fn status(name: &str, directory: &Path, as_json: bool) -> Outcome {
+/// Clusters of this workspace with other names that are up.
+async fn others(workspace: &Workspace, name: &str) -> Result<Vec<String>, Failure> {
+    let clusters = cluster_directory(&workspace.home, "");
+    let mut up = Vec::new();
+    // No directory, no cluster.
+    for entry in fs::read_dir(clusters).into_iter().flatten().flatten() {
+        let other = entry.file_name().to_string_lossy().into_owned();
+        if other != name
+            && matches!(kind::status(&entry.path()).await.map_err(Failure::from)?, Status::Running(_))
+        {
+            up.push(other);
+        }
+    }
+    up.sort();
+    Ok(up)
+}
+
+async fn status(name: &str, directory: &Path, others: &[String], as_json: bool) -> Outcome {
     let (state, recorded, reason) = match kind::status(directory).await.map_err(Failure::from)? {
         Status::None => ("down", None, None),
         Status::Running(recorded) => ("up", Some(recorded), None),
         Status::Gone { recorded, reason } => ("gone", Some(recorded), Some(reason)),
     };
     if as_json {
-        return print_json(&json!({"name": name, "state": state, "reason": reason, "cluster": recorded}));
+        return print_json(
+            &json!({"name": name, "state": state, "reason": reason, "cluster": recorded, "others": others}),
+        );
     }
     let mut text = format!("cluster `{name}` is {state}");
     if let Some(reason) = reason {
@@ -123,6 +145,9 @@ async fn status(name: &str, directory: &Path, as_json: bool) -> Outcome {
             recorded.server,
             recorded.kubeconfig.display()
         );
+    }
+    for other in others {
+        text += &format!("\ncluster `{other}` is up too: cargo xtask cluster status --name {other}");
     }
     print(text + "\n")
 }
