@@ -1,5 +1,6 @@
 //! The ladder: tier by tier, each when those it needs have passed, each within its time, each with its gate.
 
+mod checks;
 pub mod gate;
 pub mod libtest;
 mod suite;
@@ -10,15 +11,12 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use images::BuiltImage;
-use images::policy::Severity;
-use jiff::Zoned;
 use tokio::process::Command;
 use tokio::time::{Instant, timeout_at};
 
 use crate::build::build;
 use crate::compile::TestBinaries;
-use crate::declaration::Provenance;
-use crate::event::{Event, EventSink, Problem, RunEvent, Stage, StageEvent, TestId, TestState, TierEvent};
+use crate::event::{Event, EventSink, Problem, Stage, StageEvent, TestId, TestState, TierEvent};
 use crate::exit::{Failure, Reason};
 use crate::plan::{Plan, PlannedTier};
 use crate::process;
@@ -135,9 +133,11 @@ impl<'a> Ladder<'a> {
                 compiled?;
                 Ok(())
             }
-            Work::Architecture => architecture(&self.images),
-            Work::Policy => self.policy(),
-            Work::Requirements => self.requirements(),
+            Work::Architecture => checks::architecture(&self.images),
+            Work::Policy => checks::policy(self.plan.provenance.as_ref(), self.events),
+            Work::Requirements => {
+                checks::requirements(self.plan.requirements.as_ref(), &self.results, self.events)
+            }
             Work::Command { command, environment } => {
                 let environment = self.environment(environment, site);
                 run_command(&self.plan.code.root, command, environment, deadline).await
@@ -203,57 +203,6 @@ impl<'a> Ladder<'a> {
         Err(Failure { reason: Reason::Gate, problem })
     }
 
-    /// Every finding is told; those that violate the policy fail the tier.
-    fn policy(&self) -> Result<(), Failure> {
-        let Some(Provenance { policy, mentions, own }) = &self.plan.provenance else { return Ok(()) };
-        let findings = images::policy::check(policy, mentions, own, Zoned::now().date());
-        let (violations, warnings): (Vec<_>, Vec<_>) =
-            findings.iter().partition(|finding| finding.severity == Severity::Error);
-        for warning in warnings {
-            let message = format!("{}:{}: {}", warning.file, warning.line, warning.message);
-            self.events.emit(Event::Run(RunEvent::Warning { message, hint: Some(warning.fix.clone()) }));
-        }
-        if violations.is_empty() {
-            return Ok(());
-        }
-        let message = format!(
-            "{} of {} image references violate the registry policy",
-            violations.len(),
-            mentions.len()
-        );
-        let causes = violations.iter().map(ToString::to_string).collect();
-        let hint =
-            Some(format!("the policy is `{}`; see it alone: cargo xtask policy check", images::policy::FILE));
-        Err(Failure {
-            reason: Reason::Policy,
-            problem: Problem { message, causes, hint, ..Problem::default() },
-        })
-    }
-
-    fn requirements(&self) -> Result<(), Failure> {
-        let Some(requirements) = &self.plan.requirements else { return Ok(()) };
-        let covered = requirements.coverage(&self.results);
-        let open: Vec<String> = covered
-            .iter()
-            .filter(|covered| !covered.holds())
-            .map(|covered| format!("{} ({})", covered.id, covered.title))
-            .collect();
-        let all = covered.len();
-        self.events.emit(Event::Run(RunEvent::Coverage { requirements: covered }));
-        let known: Vec<TestId> = self.results.keys().cloned().collect();
-        let unknown = requirements.unknown_tests(&known);
-        if open.is_empty() && unknown.is_empty() {
-            return Ok(());
-        }
-        let message = format!("{} of {all} requirements have no passing test", open.len());
-        let causes = unknown.iter().map(ToString::to_string).chain(open).collect();
-        let hint = Some(format!("they are declared in `{}`", crate::requirements::FILE));
-        Err(Failure {
-            reason: Reason::Gate,
-            problem: Problem { message, causes, hint, ..Problem::default() },
-        })
-    }
-
     fn environment(
         &self,
         declared: &BTreeMap<String, String>,
@@ -287,25 +236,6 @@ pub async fn stage<T>(
         Err(failure) => StageEvent::Failed { stage, took, problem: failure.problem.clone() },
     }));
     outcome
-}
-
-/// Every executable was proven when its image was built; here it counts that there is no image without a proof.
-fn architecture(images: &[BuiltImage]) -> Result<(), Failure> {
-    let unproven: Vec<String> = images
-        .iter()
-        .flat_map(|image| image.manifests.iter().map(move |manifest| (image, &manifest.platform)))
-        .filter(|(image, platform)| !image.proof.iter().any(|row| row.platform == **platform))
-        .map(|(image, platform)| format!("`{}` for {platform} has no executable that was proven", image.name))
-        .collect();
-    match (images.is_empty(), unproven.is_empty()) {
-        (false, true) => Ok(()),
-        (true, _) => Err(Failure::says(Reason::Gate, "no image was built", None)),
-        (false, false) => {
-            let message = "not every image is proven".to_owned();
-            let problem = Problem { message, causes: unproven, ..Problem::default() };
-            Err(Failure { reason: Reason::Gate, problem })
-        }
-    }
 }
 
 async fn run_command(
