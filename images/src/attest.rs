@@ -1,21 +1,28 @@
 //! What is said about an image, beside the image: its bill of materials and where it came from.
 //!
 //! Both are documents of their own that point at the image (OCI referrers), so the image's digest says nothing about them and stays
-//! reproducible. They contain no time and nothing about this machine: the same sources give the same documents.
+//! reproducible. They contain no time and nothing about this machine: the same sources give the same documents. `audit` is the exception:
+//! a list inside the program, for scanners that see nothing else.
 
+pub(crate) mod audit;
+pub(crate) mod metadata;
 pub mod provenance;
 pub mod sbom;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use xshell::{Shell, cmd};
 
+use metadata::Metadata;
+
 use crate::build::{BuildError, BuiltImage};
 use crate::document::{Descriptor, Raw, artifact, empty};
 use crate::layout::Layout;
 use crate::plan::{BuildPlan, PlannedImage};
+use crate::platform::Platform;
 use crate::recipe::Binary;
 use crate::toolchain::Compiler;
 
@@ -71,24 +78,16 @@ pub(crate) fn attest(
     plan: &BuildPlan,
     layout: &Layout,
     origin: &Origin,
+    described: &BTreeMap<Platform, Metadata>,
     images: &mut [BuiltImage],
 ) -> Result<(), BuildError> {
     let lock = std::fs::read_to_string(plan.root.join("Cargo.lock")).unwrap_or_default();
-    let mut known = Vec::new();
-    for compilation in &plan.compilations {
-        let metadata = sbom::metadata(&plan.root, &compilation.toolchain.triple)
-            .map_err(|source| BuildError::Metadata { source })?;
-        known.push((&compilation.toolchain, metadata));
-    }
     for (planned, built) in plan.images.iter().zip(&mut *images) {
         built.attestations.clear();
         let PlannedImage { recipe, platforms } = planned;
         for (platform, manifest) in platforms.iter().zip(&built.manifests) {
             let Binary::Cargo { package, bin } = &recipe.binary else { continue };
-            let Some((_, metadata)) = known.iter().find(|(toolchain, _)| toolchain.platform == *platform)
-            else {
-                continue;
-            };
+            let Some(metadata) = described.get(platform) else { continue };
             let document = sbom::document(metadata, &lock, package, bin).ok_or_else(|| {
                 BuildError::Metadata { source: io::Error::other(format!("it lacks `{package}`")) }
             })?;

@@ -9,17 +9,20 @@ mod inputs;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 pub use compile::CompileError;
 
-use crate::attest;
+use crate::attest::metadata::{self, Metadata};
+use crate::attest::{self, audit};
+use crate::base::BaseError;
+use crate::container::{self, ContainerError};
 use crate::document::Descriptor;
 use crate::layout::{Layout, LayoutError};
-use crate::plan::{BuildPlan, PlannedImage};
+use crate::plan::{BuildPlan, Compilation, PlannedImage};
 use crate::platform::Platform;
 use crate::proof::{ProofError, ProofRow};
 use crate::recipe::Binary;
@@ -175,6 +178,17 @@ pub enum BuildError {
         /// Why.
         source: io::Error,
     },
+    /// It cannot be built in a container.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
+    /// The image it stands on cannot be used.
+    #[error("build the image `{image}`")]
+    Base {
+        /// The image.
+        image: String,
+        /// Why.
+        source: BaseError,
+    },
     /// The layout could not be used.
     #[error(transparent)]
     Layout(#[from] LayoutError),
@@ -193,6 +207,8 @@ impl BuildError {
                 Some("see what `cargo metadata --format-version 1` says".to_string())
             }
             BuildError::Pack { .. } | BuildError::Document { .. } => None,
+            BuildError::Container(error) => error.hint(),
+            BuildError::Base { source, .. } => source.hint(),
             BuildError::Layout(error) => error.hint(),
             BuildError::Proof(error) => error.hint(),
         }
@@ -209,25 +225,60 @@ pub fn build(
         let built = compile::compile(plan, compilation, observer)?;
         executables.insert(compilation.toolchain.platform.clone(), built);
     }
+    let described = described(plan)?;
     let layout = Layout::open(&plan.layout)?;
     let binary = |image: &PlannedImage, platform: &Platform| match &image.recipe.binary {
         Binary::Cargo { bin, .. } => executables[platform][bin].clone(),
         Binary::Prebuilt { path } => plan.root.join(path.replace("{architecture}", platform.architecture())),
     };
+    // What is shipped says what it was compiled from; the default profile only serves tests.
+    let audit = |image: &PlannedImage, platform: &Platform| match (&image.recipe.binary, &plan.profile) {
+        (Binary::Cargo { package, .. }, Some(_)) => {
+            audit::list(described.get(platform)?, package).map(Arc::from)
+        }
+        _ => None,
+    };
+    let sources = assemble::Sources { binary: &binary, audit: &audit };
     let mut images = in_parallel(&plan.images, |image| {
         let started = Instant::now();
-        let mut built = assemble::assemble(plan, &layout, image, &binary, observer)?;
+        let mut built = match &plan.container {
+            Some(container) => container::build(plan, &layout, image, container, observer)?,
+            None => assemble::assemble(plan, &layout, image, &sources, observer)?,
+        };
         built.seconds = started.elapsed().as_secs_f64();
         observer(BuildEvent::Built(Box::new(built.clone())));
         Ok::<_, BuildError>(built)
     })?;
     if let Some(origin) = &plan.origin {
-        attest::attest(plan, &layout, origin, &mut images)?;
+        attest::attest(plan, &layout, origin, &described, &mut images)?;
     }
     if images.iter().any(|image| !image.cached) {
         layout.prune()?;
     }
     Ok(images)
+}
+
+/// What cargo knows about the programs of each platform, where anybody wants to know it.
+fn described(plan: &BuildPlan) -> Result<BTreeMap<Platform, Metadata>, BuildError> {
+    if plan.origin.is_none() && plan.profile.is_none() {
+        return Ok(BTreeMap::new());
+    }
+    let mut triples: BTreeMap<Platform, String> = BTreeMap::new();
+    for Compilation { toolchain, .. } in &plan.compilations {
+        triples.insert(toolchain.platform.clone(), toolchain.triple.clone());
+    }
+    if plan.container.is_some() {
+        for platform in plan.images.iter().flat_map(|image| &image.platforms) {
+            triples.insert(platform.clone(), platform.native_triple());
+        }
+    }
+    let triples: Vec<(Platform, String)> = triples.into_iter().collect();
+    let described = in_parallel(&triples, |(platform, triple)| {
+        let metadata = metadata::metadata(&plan.root, triple, &plan.cache)
+            .map_err(|source| BuildError::Metadata { source })?;
+        Ok::<_, BuildError>((platform.clone(), metadata))
+    });
+    Ok(described?.into_iter().collect())
 }
 
 /// Runs `work` on every item with as many threads as there are cores; the results keep the order of the items.

@@ -6,7 +6,8 @@
 
 use std::fmt::Write;
 
-use crate::recipe::{Binary, EntryContent, Recipe};
+use crate::bundle::Bundle;
+use crate::recipe::{Base, Binary, EntryContent, Recipe};
 use crate::reference::Reference;
 
 /// A recipe cannot be a Containerfile.
@@ -17,6 +18,14 @@ pub enum ContainerfileError {
     Unpinned {
         /// The image.
         image: String,
+    },
+    /// A file of a layer comes with this program, which the builder does not have.
+    #[error("write a Containerfile for `{image}`: its layers have the bundle `{bundle}`")]
+    Bundle {
+        /// The image.
+        image: String,
+        /// The bundle.
+        bundle: Bundle,
     },
     /// The binary is not built from source.
     #[error("write a Containerfile for `{image}`: its binary is prebuilt")]
@@ -34,6 +43,9 @@ impl ContainerfileError {
                 "take the digest from `images/mirror.lock`, which `cargo xtask mirror sync` writes"
                     .to_string(),
             ),
+            ContainerfileError::Bundle { .. } => {
+                Some("put the file into the workspace and name it as `source`".to_string())
+            }
             ContainerfileError::Prebuilt { .. } => None,
         }
     }
@@ -52,7 +64,12 @@ pub fn containerfile(recipe: &Recipe, toolchain: &Reference) -> Result<String, C
         text += &words;
         text += "\n";
     };
-    line(format!("# {}: generated from `{}`; do not edit.", recipe.name, crate::recipe::FILE));
+    line(format!(
+        "# {}: generated from `{}` by `cargo xtask codegen`; do not edit.",
+        recipe.name,
+        crate::recipe::FILE
+    ));
+    line("# By hand: docker build --file <this file> <the workspace>".to_string());
     line(format!("ARG TOOLCHAIN={toolchain}"));
     line(String::new());
     line("# The manifests with empty sources: changes only when a dependency does.".to_string());
@@ -72,11 +89,14 @@ pub fn containerfile(recipe: &Recipe, toolchain: &Reference) -> Result<String, C
         "RUN {}",
         PROGRAM.map(|step| step.replace("{build}", &build(bin)).replace("{bin}", bin)).join(" && \\\n    ")
     ));
-    for step in files(recipe) {
+    for step in files(recipe)? {
         line(format!("RUN {step}"));
     }
     line(String::new());
-    line("FROM scratch".to_string());
+    match &recipe.base {
+        Base::Scratch => line("FROM scratch".to_string()),
+        Base::Image(base) => line(format!("FROM {base}")),
+    }
     line("COPY --from=program /root-of-image/ /".to_string());
     line(format!("COPY --from=program /program {}", recipe.entrypoint));
     for (name, value) in &recipe.environment {
@@ -114,7 +134,7 @@ fn build(bin: &str) -> String {
 }
 
 /// Steps that make the declared layers below `/root-of-image`.
-fn files(recipe: &Recipe) -> Vec<String> {
+fn files(recipe: &Recipe) -> Result<Vec<String>, ContainerfileError> {
     let mut steps = Vec::new();
     for entry in recipe.layers.iter().flat_map(|layer| &layer.entries) {
         let path = shell_quoted(&format!("/root-of-image{}", entry.path));
@@ -131,9 +151,12 @@ fn files(recipe: &Recipe) -> Vec<String> {
             EntryContent::Source(source) => {
                 format!("{parent} && cp {} {path} && chmod {mode} {path}", shell_quoted(source))
             }
+            EntryContent::Bundle(bundle) => {
+                return Err(ContainerfileError::Bundle { image: recipe.name.clone(), bundle: *bundle });
+            }
         });
     }
-    steps
+    Ok(steps)
 }
 
 /// As `printf %b` reads it, on one line.

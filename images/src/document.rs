@@ -19,6 +19,12 @@ pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// Media type of a gzip layer.
 pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+/// Media type of a zstd layer.
+pub const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+/// Media type of a layer that is not packed.
+pub const LAYER_TAR: &str = "application/vnd.oci.image.layer.v1.tar";
+/// Media type of Docker's gzip layer, an OCI one by another name.
+pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 /// Media type of Docker's manifest list, an index by another name.
 pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 /// Media type of Docker's image manifest.
@@ -27,6 +33,10 @@ pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.
 /// Media type of `{}`, the config of what has none.
 pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
+/// Annotation with the name of the image another one is stacked on.
+pub const BASE_NAME: &str = "org.opencontainers.image.base.name";
+/// Annotation with the digest of the manifest another one is stacked on.
+pub const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 /// Annotation that names an image inside a layout.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 

@@ -1,21 +1,34 @@
 //! Layers: the same entries give the same bytes on any machine, at any time, for any user.
 //!
 //! Entries are sorted, parents are added, every owner is root, every time is the same, and the gzip header carries neither name
-//! nor time. The bytes still depend on the compressor, so [`COMPRESSOR`] is recorded in each manifest.
+//! nor time. The bytes still depend on the compressor, so [`compressor`] is recorded in each manifest. `pack` are the compressors, `read`
+//! goes the other way, for layers of anybody.
+
+mod pack;
+pub mod read;
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use flate2::GzBuilder;
 use tar::{EntryType, Header};
 
+use crate::attest::audit;
 use crate::digest::{Digest, HashingWriter};
 use crate::recipe::Compression;
+use pack::Packer;
 
-/// What packs layers; a test compares it with `Cargo.lock`.
-pub const COMPRESSOR: &str = "flate2 1.1.11, zlib-rs 0.6.8";
+/// What packs layers that way, exactly: other versions may give other bytes.
+pub fn compressor(compression: Compression) -> String {
+    let program = match compression {
+        Compression::Gzip(_) => pack::GZIP,
+        Compression::Zstd(_) => pack::ZSTD,
+    };
+    let (name, level) = compression.parts();
+    format!("{program}, {name} level {level}")
+}
 
 /// Time of every entry: the epoch. A later commit with the same files must give the same layer.
 const MTIME: u64 = 0;
@@ -40,6 +53,13 @@ pub enum Content {
     Bytes(Vec<u8>),
     /// A copy of this file.
     File(PathBuf),
+    /// A copy of this program, with a list of what it was compiled from.
+    Program {
+        /// The program.
+        file: PathBuf,
+        /// What scanners look for in it.
+        audit: Arc<[u8]>,
+    },
 }
 
 /// What a layer became.
@@ -56,16 +76,20 @@ pub struct Written {
 /// Packs `entries` into `out`.
 pub fn write<W: Write>(entries: &[Entry], compression: Compression, out: W) -> io::Result<(W, Written)> {
     let packed = HashingWriter::new(out);
-    let Compression::Gzip(level) = compression;
-    // 255: operating system unknown, so that the header says nothing about this machine.
-    let gzip = GzBuilder::new().mtime(0).operating_system(255).write(packed, flate2::Compression::new(level));
-    let mut archive = tar::Builder::new(HashingWriter::new(gzip));
+    let mut archive = tar::Builder::new(HashingWriter::new(Packer::new(compression, packed)?));
     for (path, entry) in with_parents(entries) {
         append(&mut archive, &path, &entry)?;
     }
-    let (gzip, diff_id, _) = archive.into_inner()?.finish();
-    let (out, digest, size) = gzip.finish()?.finish();
+    let (packer, diff_id, _) = archive.into_inner()?.finish();
+    let (out, digest, size) = packer.finish()?.finish();
     Ok((out, Written { digest, size, diff_id }))
+}
+
+/// Packs a tar that is not packed.
+pub fn repack<W: Write>(tar: &mut impl Read, compression: Compression, out: W) -> io::Result<W> {
+    let mut packer = Packer::new(compression, out)?;
+    io::copy(tar, &mut packer)?;
+    packer.finish()
 }
 
 /// Sorted by path, each parent directory before what it holds; a declared directory wins over an implied one.
@@ -114,6 +138,15 @@ fn append<W: Write>(archive: &mut tar::Builder<W>, path: &str, entry: &Entry) ->
             }
             Ok(())
         }
+        Content::Program { file, audit } => {
+            let named =
+                |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
+            let program = audit::embed(fs::read(file).map_err(named)?, audit)
+                .map_err(|problem| named(io::Error::other(problem)))?;
+            header.set_entry_type(EntryType::Regular);
+            header.set_size(program.len() as u64);
+            archive.append_data(&mut header, path, program.as_slice())
+        }
     }
 }
 
@@ -130,7 +163,7 @@ mod tests {
     }
 
     fn listing(packed: &[u8]) -> Vec<String> {
-        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(packed));
+        let mut archive = tar::Archive::new(read::unpacked(packed).unwrap());
         let describe = |entry: tar::Entry<'_, _>| {
             let header = entry.header().clone();
             let path = String::from_utf8(entry.path_bytes().into_owned()).unwrap();
@@ -161,11 +194,13 @@ mod tests {
 
     #[test]
     fn the_digests_are_those_of_the_bytes() {
-        let (packed, written) = pack(&[file("/a", "1")]);
-        assert_eq!((written.digest, written.size), (Digest::of(&packed), packed.len() as u64));
-        let mut tar = Vec::new();
-        flate2::read::GzDecoder::new(packed.as_slice()).read_to_end(&mut tar).unwrap();
-        assert_eq!(written.diff_id, Digest::of(&tar));
+        for compression in [Compression::Gzip(1), Compression::Zstd(3)] {
+            let (packed, written) = write(&[file("/a", "1")], compression, Vec::new()).unwrap();
+            assert_eq!((written.digest, written.size), (Digest::of(&packed), packed.len() as u64));
+            let mut tar = Vec::new();
+            read::unpacked(packed.as_slice()).unwrap().read_to_end(&mut tar).unwrap();
+            assert_eq!(written.diff_id, Digest::of(&tar));
+        }
     }
 
     #[test]
@@ -178,7 +213,7 @@ mod tests {
     #[test]
     fn the_recorded_compressor_is_the_locked_one() {
         let lock = include_str!("../../Cargo.lock");
-        for part in COMPRESSOR.split(", ") {
+        for part in pack::GZIP.split(", ").chain([pack::ZSTD]) {
             let (name, version) = part.split_once(' ').unwrap();
             let locked = format!("name = \"{name}\"\nversion = \"{version}\"");
             assert!(lock.contains(&locked), "Cargo.lock has another {name}; layer bytes may differ: {part}");

@@ -165,6 +165,24 @@ impl Layout {
         persist(file, &path)
     }
 
+    /// Takes over a blob of another layout, as a hard link where the file system can.
+    pub fn link(&self, from: &Layout, blob: &Descriptor) -> Result<(), LayoutError> {
+        let (source, target) = (from.blob_path(&blob.digest), self.blob_path(&blob.digest));
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent).map_err(io_error("make the directory", parent))?;
+        }
+        match fs::hard_link(&source, &target) {
+            Ok(()) => Ok(()),
+            // There already, on another file system, or one without links: a copy replaces it in one step.
+            Err(_) => {
+                let mut staged = self.stage_file()?;
+                let mut file = File::open(&source).map_err(io_error("open", &source))?;
+                io::copy(&mut file, &mut staged).map_err(io_error("copy", &source))?;
+                persist(staged, &target)
+            }
+        }
+    }
+
     /// Stores a small document, unless it is already there.
     pub fn put(&self, raw: &Raw) -> Result<(), LayoutError> {
         if self.has(&raw.descriptor()) {

@@ -5,8 +5,8 @@
 //! registry by digest. `registry` is an OCI distribution registry in this process; `client` speaks to any registry. `policy`
 //! judges where images come from.
 //!
-//! It is not a container engine: nothing here runs a Dockerfile or needs a daemon. It knows no cluster and no product;
-//! images are rows in `images/images.toml`.
+//! It is not a container engine: nothing here runs a Dockerfile or needs a daemon; `container` hands generated ones to those who do, and
+//! proves what comes back. It knows no cluster and no product; images are rows in `images/images.toml`.
 
 pub mod recipe;
 
@@ -21,12 +21,15 @@ pub mod layer;
 pub mod proof;
 
 pub mod attest;
+pub mod base;
+pub mod bundle;
 pub mod mirror;
 pub mod prove;
 
 pub mod policy;
 
 pub mod client;
+pub mod container;
 pub mod containerfile;
 pub mod publish;
 pub mod push;

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::attest::Origin;
+use crate::container::Container;
 use crate::platform::Platform;
-use crate::recipe::{Binary, Recipe, Recipes};
+use crate::recipe::{Binary, Compression, Recipe, Recipes};
 use crate::toolchain::{self, Facts, Toolchain, ToolchainMissing};
 
 /// What somebody wants built.
@@ -23,8 +24,12 @@ pub struct BuildRequest {
     pub platforms: Platforms,
     /// cargo profile; none means cargo's default, `dev`. With a profile, paths of this machine do not appear in the binaries.
     pub profile: Option<String>,
+    /// How layers are packed, instead of what the recipes say.
+    pub compression: Option<Compression>,
     /// `created` of the images in seconds since 1970, see [`source_date_epoch`].
     pub source_date_epoch: u64,
+    /// Compile in containers instead.
+    pub container: Option<Container>,
     /// What this machine can compile with.
     pub toolchains: Facts,
     /// Where the sources come from, if images are to get a bill of materials and provenance.
@@ -57,7 +62,9 @@ pub struct BuildPlan {
     pub source_date_epoch: u64,
     /// Where the sources come from, if images get a bill of materials and provenance.
     pub origin: Option<Origin>,
-    /// One run of cargo per platform.
+    /// How images are built in containers, if they are.
+    pub container: Option<Container>,
+    /// One run of cargo per platform; none in containers.
     pub compilations: Vec<Compilation>,
     /// What is assembled.
     pub images: Vec<PlannedImage>,
@@ -135,7 +142,8 @@ pub fn plan(recipes: &Recipes, request: &BuildRequest) -> Result<BuildPlan, Plan
         .into_iter()
         .map(|recipe| {
             let platforms = wanted(recipe, &request.platforms, &request.toolchains.host)?;
-            Ok(PlannedImage { recipe: recipe.clone(), platforms })
+            let compression = request.compression.unwrap_or(recipe.compression);
+            Ok(PlannedImage { recipe: Recipe { compression, ..recipe.clone() }, platforms })
         })
         .collect::<Result<Vec<_>, PlanError>>()?;
     Ok(BuildPlan {
@@ -145,7 +153,11 @@ pub fn plan(recipes: &Recipes, request: &BuildRequest) -> Result<BuildPlan, Plan
         profile: request.profile.clone(),
         source_date_epoch: request.source_date_epoch,
         origin: request.origin.clone(),
-        compilations: compilations(&images, request)?,
+        container: request.container.clone(),
+        compilations: match &request.container {
+            Some(_) => Vec::new(),
+            None => compilations(&images, request)?,
+        },
         images,
     })
 }
@@ -217,7 +229,7 @@ fn compilations(images: &[PlannedImage], request: &BuildRequest) -> Result<Vec<C
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::recipe;
 
@@ -244,10 +256,18 @@ mod tests {
             images: images.iter().map(|name| name.to_string()).collect(),
             platforms,
             profile: None,
+            compression: None,
             source_date_epoch: 0,
+            container: None,
             toolchains: Facts::gather(Path::new("."), Path::new("/nonexistent")),
             origin: None,
         }
+    }
+
+    /// A plan that builds nothing.
+    pub(crate) fn empty() -> BuildPlan {
+        let recipes = Recipes { images: Vec::new(), toolchain: None };
+        plan(&recipes, &request(&[], Platforms::Host)).unwrap()
     }
 
     #[test]

@@ -108,6 +108,12 @@ impl Platform {
         }
     }
 
+    /// The Rust target of a usual Linux on it: what a toolchain image for it compiles for.
+    pub fn native_triple(&self) -> String {
+        let environment = if self.architecture() == "arm" { "gnueabihf" } else { "gnu" };
+        format!("{}-unknown-linux-{environment}", self.rust_architecture())
+    }
+
     /// A name that is also a file name, e.g. `linux-arm64`.
     pub fn slug(&self) -> String {
         self.to_string().replace('/', "-")

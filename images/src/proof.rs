@@ -4,21 +4,23 @@
 //! image config, manifest platform and (with [`check_node`]) the node must agree; a disagreement names the file and both sides.
 
 mod boot;
+mod contents;
 mod elf;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, Read};
 use std::path::Path;
 
-use flate2::read::GzDecoder;
 use serde::{Deserialize, Serialize};
 
 pub use boot::Boot;
 pub use elf::Linkage;
 
+use contents::Contents;
+
 use crate::build::BuiltImage;
 use crate::document::{Descriptor, ImageConfig};
+use crate::layer::read::each_entry;
 use crate::layout::{Layout, LayoutError};
 use crate::platform::{Platform, machine_name};
 
@@ -223,25 +225,35 @@ pub fn check_node(image: &BuiltImage, architecture: &str) -> Result<(), ProofErr
 fn examine(layout: &Layout, subject: &Subject<'_>) -> Result<Vec<ProofRow>, Problem> {
     check_config(subject)?;
     let mut rows = Vec::new();
-    let mut files = BTreeSet::new();
+    let mut contents = Contents::default();
     for (name, layer) in &subject.layers {
         let read_error = |source| Problem::Read { part: format!("layer `{name}`"), source };
-        let mut archive = tar::Archive::new(GzDecoder::new(layout.open_blob(&layer.digest)?));
-        for entry in archive.entries().map_err(read_error)? {
-            let mut entry = entry.map_err(read_error)?;
-            let path = format!("/{}", String::from_utf8_lossy(&entry.path_bytes()).trim_matches('/'));
-            if !entry.header().entry_type().is_dir() {
-                files.insert(path.clone());
+        let mut upper = Contents::default();
+        let mut found = Vec::new();
+        let visited = each_entry(layout.open_blob(&layer.digest)?, |path, entry| {
+            if let Some(hidden) = contents::hidden(&path) {
+                contents.hide(&hidden);
+                return Ok(());
             }
-            if let Some(bytes) = read_elf(&mut entry).map_err(read_error)? {
-                rows.push(examine_file(subject, name, path, &bytes)?);
+            if let Some(bytes) = read_elf(entry)? {
+                found.push(examine_file(subject, name, path.clone(), &bytes).map_err(Stop::Problem)?);
             }
-        }
+            upper.add(path, entry);
+            Ok(())
+        });
+        visited.map_err(|stop| match stop {
+            Stop::Problem(problem) => problem,
+            Stop::Read(source) => read_error(source),
+        })?;
+        // What a layer hides is below it, wherever in the layer that is said.
+        rows.retain(|row: &ProofRow| contents.has(&row.file) && !upper.has(&row.file));
+        rows.extend(found);
+        contents.stack(upper);
     }
     // Only now is it known which loaders the image brings along.
     for row in &rows {
         if let Linkage::Dynamic { interpreter: Some(interpreter) } = &row.linkage
-            && !files.contains(interpreter)
+            && !contents.leads_to_file(interpreter)
         {
             let (file, interpreter) = (row.file.clone(), interpreter.clone());
             return Err(Problem::NoInterpreter { file, interpreter });
@@ -254,11 +266,25 @@ fn examine(layout: &Layout, subject: &Subject<'_>) -> Result<Vec<ProofRow>, Prob
     Ok(rows)
 }
 
+/// Why reading a layer stopped.
+enum Stop {
+    Read(io::Error),
+    Problem(Problem),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Stop {
+        Stop::Read(error)
+    }
+}
+
 fn check_config(subject: &Subject<'_>) -> Result<(), Problem> {
     let config: ImageConfig = serde_json::from_slice(subject.config)
         .map_err(|error| Problem::Read { part: "config".to_string(), source: error.into() })?;
     let ImageConfig { os, architecture, variant, .. } = config;
     let found = match variant {
+        // The only variant there is; some bases name it.
+        Some(variant) if variant == "v8" && architecture == "arm64" => format!("{os}/{architecture}"),
         Some(variant) => format!("{os}/{architecture}/{variant}"),
         None => format!("{os}/{architecture}"),
     };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::{self, BaseError};
 use crate::build::{self, BuildError, BuildEvent, BuiltImage};
 use crate::client::Client;
 use crate::layout::Layout;
@@ -34,6 +35,9 @@ pub enum PublishError {
     /// They could not be built.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// What they stand on could not be fetched.
+    #[error(transparent)]
+    Base(#[from] BaseError),
     /// They could not be pushed.
     #[error(transparent)]
     Push(#[from] PushError),
@@ -47,6 +51,7 @@ impl PublishError {
     pub fn hint(&self) -> Option<String> {
         match self {
             PublishError::Build(error) => error.hint(),
+            PublishError::Base(error) => error.hint(),
             PublishError::Push(error) => error.hint(),
             PublishError::Interrupted => None,
         }
@@ -61,6 +66,7 @@ pub async fn publish(
     observer: Arc<dyn Fn(PublishEvent) + Send + Sync>,
 ) -> Result<Published, PublishError> {
     let layout = Layout::open(&plan.layout).map_err(BuildError::from)?;
+    base::fetch(&plan, client).await?;
     let told = observer.clone();
     let build = move || build::build(&plan, &|event| told(PublishEvent::Build(event)));
     let images = tokio::task::spawn_blocking(build).await.map_err(|_| PublishError::Interrupted)??;

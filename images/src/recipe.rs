@@ -3,6 +3,7 @@
 //! `file` is what a person writes, `check` turns it into values that cannot be wrong.
 
 mod check;
+mod compression;
 mod file;
 #[cfg(test)]
 mod tests;
@@ -11,12 +12,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use crate::located::Located;
+pub use compression::{Compression, UnknownCompression};
 
+use crate::bundle::Bundle;
 use crate::located::Mistake;
 use crate::platform::Platform;
+use crate::reference::Reference;
 
 /// Where the recipes are, relative to the workspace root.
 pub const FILE: &str = "images/images.toml";
@@ -26,6 +30,8 @@ pub const FILE: &str = "images/images.toml";
 pub struct Recipes {
     /// One recipe per image.
     pub images: Vec<Recipe>,
+    /// The image the container builder compiles in, by digest.
+    pub toolchain: Option<Reference>,
 }
 
 /// One image: its content and its configuration, the same for each platform except for the binary.
@@ -74,11 +80,13 @@ pub enum Binary {
 }
 
 /// What the layers are stacked on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Base {
     /// Nothing.
     Scratch,
+    /// Another image, always by digest.
+    Image(Reference),
 }
 
 /// A small layer of files declared in the recipe file.
@@ -111,14 +119,8 @@ pub enum EntryContent {
     Text(String),
     /// A file copied from this path, relative to the workspace root.
     Source(String),
-}
-
-/// How layers are packed; part of the recipe because the bytes of a layer depend on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Compression {
-    /// gzip with a level from 0 (stored) to 9 (smallest).
-    Gzip(u32),
+    /// Data that comes with this program; a file, or a directory of files.
+    Bundle(Bundle),
 }
 
 /// The recipe file could not be read or is wrong.
@@ -171,14 +173,5 @@ impl Recipes {
     /// All names, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.images.iter().map(|recipe| recipe.name.as_str())
-    }
-}
-
-impl Compression {
-    /// The media type of a layer packed this way.
-    pub fn media_type(self) -> &'static str {
-        match self {
-            Compression::Gzip(_) => crate::document::LAYER_GZIP,
-        }
     }
 }

@@ -82,7 +82,10 @@ pub struct ToolchainMissing {
 impl ToolchainMissing {
     /// The edit or command that helps.
     pub fn hint(&self) -> String {
-        format!("{}, or ask only for {}", self.remedy, self.host)
+        format!(
+            "{}, or build in containers with `--builder container`, or ask only for {}",
+            self.remedy, self.host
+        )
     }
 }
 

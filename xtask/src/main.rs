@@ -52,6 +52,8 @@ enum Command {
     Report(Passed),
     /// Look for what this machine lacks, with the command that installs it
     Doctor(Passed),
+    /// Measure against the field's other tools: images
+    Bench(Passed),
     /// Check the sources: format, lints, layers, names, paths, generated files
     Check(check::Arguments),
     /// Write the files that are generated from the code
@@ -88,6 +90,7 @@ fn run(command: Command) -> Result<ExitCode, exit::Failure> {
         Command::Ci(passed) => start("ci", passed),
         Command::Plan(passed) => start("plan", passed),
         Command::BuildImages(passed) => start("build-images", passed),
+        Command::Bench(passed) => start("bench", passed),
         Command::Cluster(passed) => start("cluster", passed),
         Command::Deploy(passed) => start("deploy", passed),
         Command::Diagnose(passed) => start("diagnose", passed),

@@ -3,19 +3,21 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ci::build::build;
+use ci::build::{build, client};
 use ci::event::Stage;
 use ci::exit::{Failure, Reason};
 use ci::facts::Facts;
 use ci::tiers::stage;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use images::attest::Origin;
-use images::client::{Client, Credentials, Options, hosts_from_certificates};
+use images::container::{Container, Engine};
 use images::containerfile::containerfile;
 use images::prove::{self, Proven};
 use images::push::{self, Destination, Pushed};
+use images::recipe::Compression;
 use images::{
-    BuildPlan, BuildRequest, BuiltImage, Layout, Platform, Platforms, Reference, recipe, sign, tarball,
+    BuildPlan, BuildRequest, BuiltImage, Layout, Platform, Platforms, Recipes, Reference, recipe, sign,
+    tarball,
 };
 use serde::Serialize;
 use xshell::{Shell, cmd};
@@ -29,11 +31,17 @@ use super::{Outcome, print, print_json};
   cargo xtask build-images                                  all images, into an OCI layout
   cargo xtask build-images kettle --platform linux/amd64    one image for one platform
   cargo xtask build-images --push registry.example/team:v1  to a registry; what it has does not move
+  cargo xtask build-images --compression zstd --push …      layers that unpack faster, for runtimes since 2021
   cargo xtask build-images --load                           into docker, podman or nerdctl
-  cargo xtask build-images --prove                          twice, and compare bit by bit")]
+  cargo xtask build-images --prove                          twice, and compare bit by bit
+  cargo xtask build-images --builder container              with docker, podman or buildah, in the mirrored toolchain")]
 pub(super) struct Arguments {
     /// Names of images; all unless given
+    #[arg(value_name = "IMAGE")]
     images: Vec<String>,
+    /// The same as an option (may be repeated)
+    #[arg(long = "image", value_name = "IMAGE")]
+    more_images: Vec<String>,
     /// For this platform (may be repeated); every declared one unless given
     #[arg(long = "platform", value_name = "PLATFORM")]
     platforms: Vec<Platform>,
@@ -55,18 +63,37 @@ pub(super) struct Arguments {
     /// Build everything a second time under other circumstances, and compare
     #[arg(long)]
     prove: bool,
-    /// Only write Containerfiles for docker, podman or buildah to this directory
-    #[arg(long, value_name = "DIR", requires = "toolchain")]
-    containerfiles: Option<PathBuf>,
-    /// The image they compile in, by digest
+    /// Who compiles: cargo on this machine, or a container engine in the mirrored toolchain image
+    #[arg(long, value_enum, default_value_t = Builder::Native)]
+    builder: Builder,
+    /// The container engine: docker, podman or buildah; the first that answers unless given
+    #[arg(long, value_name = "NAME")]
+    engine: Option<Engine>,
+    /// The image containers compile in, by digest, instead of the declared one
     #[arg(long, value_name = "IMAGE@DIGEST")]
     toolchain: Option<Reference>,
+    /// One more argument for the engine's `build` (may be repeated), as in `--engine-argument=--network=host`
+    #[arg(long = "engine-argument", value_name = "ARGUMENT", allow_hyphen_values = true)]
+    engine_arguments: Vec<String>,
+    /// Only print the Containerfiles of the images
+    #[arg(long)]
+    containerfile: bool,
+    /// Pack layers this way instead of the recipes': gzip or zstd, with a level
+    #[arg(long, value_name = "NAME[:LEVEL]")]
+    compression: Option<Compression>,
     /// cargo profile; `dev` shares what is compiled with the tests
     #[arg(long, default_value = "release")]
     profile: String,
     /// Print what was made as JSON on stdout
     #[arg(long)]
     json: bool,
+}
+
+/// Who compiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Builder {
+    Native,
+    Container,
 }
 
 /// What was made.
@@ -81,10 +108,12 @@ struct Made {
     proven: Option<Vec<Proven>>,
 }
 
-pub(super) async fn run(arguments: Arguments) -> Outcome {
+pub(super) async fn run(mut arguments: Arguments) -> Outcome {
+    let more = std::mem::take(&mut arguments.more_images);
+    arguments.images.extend(more);
     let workspace = Workspace::find()?;
-    if let (Some(directory), Some(toolchain)) = (&arguments.containerfiles, &arguments.toolchain) {
-        return containerfiles(&workspace, &arguments.images, directory, toolchain);
+    if arguments.containerfile {
+        return print_containerfiles(&arguments, &workspace);
     }
     let facts = Facts::gather(&workspace.root, &workspace.home).await;
     let plan = plan(&arguments, &workspace, &facts)?;
@@ -119,27 +148,46 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
     }
 }
 
-fn containerfiles(
-    workspace: &Workspace,
-    names: &[String],
-    directory: &Path,
-    toolchain: &Reference,
-) -> Outcome {
+fn print_containerfiles(arguments: &Arguments, workspace: &Workspace) -> Outcome {
     let recipes = recipe::load(&workspace.root)
         .map_err(|error| Failure::new(Reason::Declaration, &error, error.hint()))?;
-    let failed = |path: &Path, error: std::io::Error| {
-        Failure::says(Reason::Unforeseen, format!("write {}: {error}", path.display()), None)
+    let toolchain = toolchain(arguments, &recipes)?;
+    let names: Vec<&str> = match arguments.images.as_slice() {
+        [] => recipes.names().collect(),
+        names => names.iter().map(String::as_str).collect(),
     };
-    std::fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
-    let mut written = String::new();
-    for recipe in recipes.images.iter().filter(|recipe| names.is_empty() || names.contains(&recipe.name)) {
-        let text = containerfile(recipe, toolchain)
+    let mut text = String::new();
+    for name in names {
+        let recipe = recipes.get(name).ok_or_else(|| {
+            let known: Vec<&str> = recipes.names().collect();
+            let hint = Some(format!("the recipes are: {}", known.join(", ")));
+            Failure::says(
+                Reason::Declaration,
+                format!("print a Containerfile: there is no image `{name}`"),
+                hint,
+            )
+        })?;
+        text += &containerfile(recipe, &toolchain)
             .map_err(|error| Failure::new(Reason::Declaration, &error, error.hint()))?;
-        let path = directory.join(format!("{}.Containerfile", recipe.name));
-        std::fs::write(&path, text).map_err(|error| failed(&path, error))?;
-        written += &format!("{}\n", path.display());
     }
-    print(written)
+    print(text)
+}
+
+/// The image containers compile in.
+fn toolchain(arguments: &Arguments, recipes: &Recipes) -> Result<Reference, Failure> {
+    arguments.toolchain.clone().or_else(|| recipes.toolchain.clone()).ok_or_else(|| {
+        let hint = format!("add `toolchain` to `[container]` in `{}`, or give `--toolchain`", recipe::FILE);
+        Failure::says(Reason::Declaration, "build in containers: no toolchain image is declared", Some(hint))
+    })
+}
+
+fn container(arguments: &Arguments, recipes: &Recipes) -> Result<Container, Failure> {
+    let engine = arguments.engine.or_else(Engine::find).ok_or_else(|| {
+        let hint = "start docker, or install podman or buildah".to_owned();
+        Failure::says(Reason::Declaration, "build in containers: no container engine answers", Some(hint))
+    })?;
+    let toolchain = toolchain(arguments, recipes)?;
+    Ok(Container { engine, toolchain, arguments: arguments.engine_arguments.clone() })
 }
 
 fn plan(arguments: &Arguments, workspace: &Workspace, facts: &Facts) -> Result<BuildPlan, Failure> {
@@ -153,9 +201,14 @@ fn plan(arguments: &Arguments, workspace: &Workspace, facts: &Facts) -> Result<B
             [] => Platforms::Declared,
             platforms => Platforms::Only(platforms.to_vec()),
         },
+        compression: arguments.compression,
         profile: Some(arguments.profile.clone()).filter(|profile| profile != "dev"),
         source_date_epoch: facts.source_date_epoch,
         origin: Some(Origin::gather(&workspace.root, facts.toolchains.compiler.clone())),
+        container: match arguments.builder {
+            Builder::Native => None,
+            Builder::Container => Some(container(arguments, &recipes)?),
+        },
         toolchains: facts.toolchains.clone(),
     };
     let mut plan = images::plan(&recipes, &request)
@@ -187,10 +240,7 @@ async fn pushed(
 ) -> Result<Pushed, Failure> {
     let unsigned = |error: sign::SignError| Failure::new(Reason::Cluster, &error, error.hint());
     let signer = key.map(sign::Signer::read).transpose().map_err(unsigned)?;
-    let credentials = Credentials::load(|name| std::env::var(name).ok())
-        .map_err(|error| Failure::new(Reason::Cluster, &error, error.hint()))?;
-    let hosts = hosts_from_certificates(&["/etc/containers/certs.d".into(), "/etc/docker/certs.d".into()]);
-    let client = Client::new(Options { credentials, hosts, ..Options::default() });
+    let client = client()?;
     let nobody: push::Observer = Arc::new(|_| ());
     let pushed = push::push(layout, images, destination, &client, &nobody).await?;
     if let Some(signer) = &signer {

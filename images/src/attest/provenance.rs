@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::Origin;
+use crate::container::Container;
 use crate::digest::Digest;
 use crate::document::Descriptor;
-use crate::layer::COMPRESSOR;
+use crate::layer::compressor;
 use crate::plan::{BuildPlan, PlannedImage};
 use crate::recipe::Base;
 
@@ -37,11 +38,24 @@ pub fn statement(
         })
     });
     let lock = json!({ "uri": "Cargo.lock", "digest": digest(&Digest::of(lock.as_bytes())) });
-    let base = match planned.recipe.base {
+    let base = match &planned.recipe.base {
         Base::Scratch => None,
+        Base::Image(base) => Some(json!({
+            "uri": format!("docker://{}/{}", base.registry, base.repository),
+            "digest": base.digest.as_ref().map(digest),
+        })),
     };
+    let toolchain = plan.container.as_ref().map(|container| {
+        let Container { toolchain, .. } = container;
+        json!({
+            "uri": format!("docker://{}/{}", toolchain.registry, toolchain.repository),
+            "digest": toolchain.digest.as_ref().map(digest),
+        })
+    });
+    // In a container the compiler is the container's.
+    let compiler = toolchain.or(compiler);
     let materials: Vec<Value> =
-        source.clone().into_iter().chain([lock]).chain(compiler).chain::<Option<Value>>(base).collect();
+        source.clone().into_iter().chain([lock]).chain(compiler).chain(base).collect();
     let compilations: Vec<Value> = plan
         .compilations
         .iter()
@@ -65,7 +79,11 @@ pub fn statement(
                     "profile": plan.profile.as_deref().unwrap_or("dev"),
                     "sourceDateEpoch": plan.source_date_epoch,
                 },
-                "internalParameters": { "compilations": compilations, "compressor": COMPRESSOR },
+                "internalParameters": {
+                    "compilations": compilations,
+                    "container": plan.container,
+                    "compressor": compressor(planned.recipe.compression),
+                },
                 "resolvedDependencies": materials,
             },
             "runDetails": { "builder": { "id": BUILDER, "version": { "slipway": env!("CARGO_PKG_VERSION") } } },

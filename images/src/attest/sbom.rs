@@ -2,68 +2,12 @@
 //! merely helps to compile it (procedural macros and their dependencies) is listed as excluded.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
-use xshell::{Shell, cmd};
 
-/// The part of `cargo metadata` that is needed.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Metadata {
-    packages: Vec<Package>,
-    resolve: Resolve,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Package {
-    id: String,
-    name: String,
-    version: String,
-    license: Option<String>,
-    source: Option<String>,
-    repository: Option<String>,
-    targets: Vec<Target>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Target {
-    kind: Vec<String>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Resolve {
-    nodes: Vec<Node>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Node {
-    id: String,
-    deps: Vec<Dependency>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Dependency {
-    pkg: String,
-    dep_kinds: Vec<Kind>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Kind {
-    /// Nothing for an ordinary dependency, else `build` or `dev`.
-    kind: Option<String>,
-}
-
-/// Asks cargo about the workspace at `root`, for one target.
-pub fn metadata(root: &Path, triple: &str) -> io::Result<Metadata> {
-    let shell = Shell::new().map_err(io::Error::other)?;
-    shell.change_dir(root);
-    let command = cmd!(shell, "cargo metadata --format-version 1 --filter-platform {triple}").quiet();
-    let said = command.read().map_err(io::Error::other)?;
-    Ok(serde_json::from_str(&said)?)
-}
+use super::metadata::{Metadata, Package, edges, reachable};
 
 /// The bill of materials of the program `bin` of `package`; nothing if the workspace has no such crate. Pure.
 pub fn document(metadata: &Metadata, lock: &str, package: &str, bin: &str) -> Option<Value> {
@@ -133,46 +77,6 @@ fn component(package: &Package, is_inside: bool, checksums: &BTreeMap<(String, S
     component
 }
 
-impl Package {
-    fn is_macro(&self) -> bool {
-        self.targets.iter().any(|target| target.kind.iter().any(|kind| kind == "proc-macro"))
-    }
-
-    /// The package URL: what scanners look up.
-    fn purl(&self) -> String {
-        let Package { name, version, .. } = self;
-        // `+` begins a qualifier.
-        let version = version.replace('+', "%2B");
-        format!("pkg:cargo/{name}@{version}")
-    }
-}
-
-/// Who needs whom, tests and build scripts left out.
-fn edges(metadata: &Metadata) -> BTreeMap<&str, Vec<&str>> {
-    let mut edges = BTreeMap::new();
-    for node in &metadata.resolve.nodes {
-        let ordinary =
-            node.deps.iter().filter(|needed| needed.dep_kinds.iter().any(|kind| kind.kind.is_none()));
-        edges.insert(node.id.as_str(), ordinary.map(|needed| needed.pkg.as_str()).collect());
-    }
-    edges
-}
-
-fn reachable<'a>(
-    root: &'a str,
-    edges: &BTreeMap<&'a str, Vec<&'a str>>,
-    enters: impl Fn(&str) -> bool,
-) -> BTreeSet<&'a str> {
-    let mut found = BTreeSet::new();
-    let mut open = vec![root];
-    while let Some(id) = open.pop() {
-        if enters(id) && found.insert(id) {
-            open.extend(edges.get(id).into_iter().flatten());
-        }
-    }
-    found
-}
-
 /// Checksums of the crates in `Cargo.lock`.
 fn checksums(lock: &str) -> BTreeMap<(String, String), String> {
     #[derive(Default, Deserialize)]
@@ -195,37 +99,8 @@ fn checksums(lock: &str) -> BTreeMap<(String, String), String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::metadata::sample;
     use super::*;
-
-    /// `app` needs `left`, which needs `right`; `derive` is a macro that needs `syn`; `harness` is for tests only.
-    fn sample() -> Metadata {
-        let package = |name: &str, kind: &str, source: Option<&str>| {
-            json!({
-                "id": format!("id-{name}"), "name": name, "version": "1.0.0+x", "license": "MIT/Apache-2.0",
-                "source": source, "repository": null, "targets": [{ "kind": [kind] }],
-            })
-        };
-        let needs = |names: &[(&str, Option<&str>)]| -> Vec<Value> {
-            let need = |(name, kind): &(&str, Option<&str>)| json!({ "pkg": format!("id-{name}"), "dep_kinds": [{ "kind": kind }] });
-            names.iter().map(need).collect()
-        };
-        let node = |name: &str, deps: Vec<Value>| json!({ "id": format!("id-{name}"), "deps": deps });
-        let registry = Some("registry");
-        serde_json::from_value(json!({
-            "packages": [
-                package("app", "bin", None), package("left", "lib", registry), package("right", "lib", registry),
-                package("derive", "proc-macro", registry), package("syn", "lib", registry),
-                package("harness", "lib", registry), package("other", "lib", registry),
-            ],
-            "resolve": { "nodes": [
-                node("app", needs(&[("left", None), ("derive", None), ("harness", Some("dev"))])),
-                node("left", needs(&[("right", None)])), node("right", vec![]),
-                node("derive", needs(&[("syn", None)])), node("syn", vec![]),
-                node("harness", vec![]), node("other", vec![]),
-            ] },
-        }))
-        .unwrap()
-    }
 
     fn scopes(document: &Value) -> Vec<String> {
         let components = document["components"].as_array().unwrap();

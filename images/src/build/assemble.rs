@@ -3,29 +3,42 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::inputs::{self, PackedLayer, Record};
 use super::{BuildError, BuildEvent, BuiltImage, BuiltManifest};
+use crate::base::{self, Found};
+use crate::bundle::Bundle;
 use crate::document::{
-    CONFIG, Descriptor, DescriptorPlatform, Empty, Execution, History, INDEX, ImageConfig, Index, MANIFEST,
-    Manifest, Raw, Rootfs,
+    BASE_DIGEST, BASE_NAME, CONFIG, Descriptor, DescriptorPlatform, Empty, Execution, History, INDEX,
+    ImageConfig, Index, MANIFEST, Manifest, Raw, Rootfs,
 };
-use crate::layer::{self, COMPRESSOR, Content, Entry};
+use crate::layer::{self, Content, Entry, compressor};
 use crate::layout::Layout;
 use crate::plan::{BuildPlan, PlannedImage};
 use crate::platform::Platform;
 use crate::proof;
-use crate::recipe::{Compression, EntryContent, Recipe};
+use crate::recipe::{EntryContent, Recipe};
+use crate::reference::Reference;
 
 /// Annotation of a manifest: what packed its layers.
 const COMPRESSOR_ANNOTATION: &str = "dev.slipway.layer.compressor";
+
+/// Says something about the program of an image for a platform.
+type Tells<'a, T> = &'a (dyn Fn(&PlannedImage, &Platform) -> T + Sync);
+
+/// Where a program is, and the list that goes into it.
+pub(super) struct Sources<'a> {
+    pub binary: Tells<'a, PathBuf>,
+    pub audit: Tells<'a, Option<Arc<[u8]>>>,
+}
 
 /// Makes one image complete in the layout, for each of its platforms.
 pub(super) fn assemble(
     plan: &BuildPlan,
     layout: &Layout,
     image: &PlannedImage,
-    binary: &dyn Fn(&PlannedImage, &Platform) -> PathBuf,
+    sources: &Sources<'_>,
     observer: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<BuiltImage, BuildError> {
     let PlannedImage { recipe, platforms } = image;
@@ -33,9 +46,13 @@ pub(super) fn assemble(
     let mut rows = Vec::new();
     let mut cached = true;
     for platform in platforms {
-        let layers = layer_entries(plan, recipe, binary(image, platform));
-        let (record, was_packed) = packed(plan, layout, recipe, platform, &layers, observer)?;
-        let manifest = documents(plan, layout, recipe, platform, &record.layers)?;
+        let base = base::find(plan, &recipe.base, platform)
+            .map_err(|source| BuildError::Base { image: recipe.name.clone(), source })?;
+        let audit = (sources.audit)(image, platform);
+        let layers = layer_entries(plan, recipe, (sources.binary)(image, platform), audit.clone());
+        let subject = Subject { plan, layout, recipe, platform, base: base.as_ref() };
+        let (record, was_packed) = packed(&subject, &layers, audit.as_deref(), observer)?;
+        let manifest = documents(&subject, &record.layers)?;
         cached &= was_packed;
         manifests.push(BuiltManifest {
             platform: platform.to_string(),
@@ -60,40 +77,72 @@ pub(super) fn assemble(
 }
 
 /// The layers bottom to top: those of the recipe, then the binary.
-fn layer_entries(plan: &BuildPlan, recipe: &Recipe, binary: PathBuf) -> Vec<(String, Vec<Entry>)> {
+fn layer_entries(
+    plan: &BuildPlan,
+    recipe: &Recipe,
+    binary: PathBuf,
+    audit: Option<Arc<[u8]>>,
+) -> Vec<(String, Vec<Entry>)> {
     let mut layers = Vec::new();
     for layer in &recipe.layers {
-        let entries = layer.entries.iter().map(|entry| Entry {
-            path: entry.path.clone(),
-            mode: entry.mode,
-            content: match &entry.content {
+        let mut entries = Vec::new();
+        for entry in &layer.entries {
+            let content = match &entry.content {
                 EntryContent::Directory => Content::Directory,
                 EntryContent::Text(text) => Content::Bytes(text.clone().into_bytes()),
                 EntryContent::Source(source) => Content::File(plan.root.join(source)),
-            },
-        });
-        layers.push((layer.name.clone(), entries.collect()));
+                EntryContent::Bundle(bundle) => {
+                    entries.extend(bundled(*bundle, &entry.path, entry.mode));
+                    continue;
+                }
+            };
+            entries.push(Entry { path: entry.path.clone(), mode: entry.mode, content });
+        }
+        layers.push((layer.name.clone(), entries));
     }
-    let program = Entry { path: recipe.entrypoint.clone(), mode: 0o755, content: Content::File(binary) };
+    let content = match audit {
+        Some(audit) => Content::Program { file: binary, audit },
+        None => Content::File(binary),
+    };
+    let program = Entry { path: recipe.entrypoint.clone(), mode: 0o755, content };
     layers.push(("program".to_string(), vec![program]));
     layers
 }
 
+/// A bundle at a path: one file, or a directory that has the declared mode with files that can be read.
+fn bundled(bundle: Bundle, path: &str, mode: u32) -> Vec<Entry> {
+    let below = |(name, bytes): (String, Vec<u8>)| match name.as_str() {
+        "" => Entry { path: path.to_string(), mode, content: Content::Bytes(bytes) },
+        name => Entry { path: format!("{path}/{name}"), mode: 0o644, content: Content::Bytes(bytes) },
+    };
+    let directory = Entry { path: path.to_string(), mode, content: Content::Directory };
+    let directory = bundle.is_directory().then_some(directory);
+    directory.into_iter().chain(bundle.files().into_iter().map(below)).collect()
+}
+
+/// An image for one platform, while it is made.
+struct Subject<'a> {
+    plan: &'a BuildPlan,
+    layout: &'a Layout,
+    recipe: &'a Recipe,
+    platform: &'a Platform,
+    base: Option<&'a Found>,
+}
+
 /// The packed and proven layers: remembered if nothing they depend on was touched, else made now.
 fn packed(
-    plan: &BuildPlan,
-    layout: &Layout,
-    recipe: &Recipe,
-    platform: &Platform,
+    subject: &Subject<'_>,
     layers: &[(String, Vec<Entry>)],
+    audit: Option<&[u8]>,
     observer: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<(Record, bool), BuildError> {
+    let Subject { plan, layout, recipe, platform, base } = *subject;
     let files = layers.iter().flat_map(|(_, entries)| entries).filter_map(|entry| match &entry.content {
-        Content::File(path) => Some(path.clone()),
+        Content::File(path) | Content::Program { file: path, .. } => Some(path.clone()),
         Content::Directory | Content::Bytes(_) => None,
     });
     let image = &recipe.name;
-    let inputs = inputs::digest(recipe, platform, files.collect())
+    let inputs = inputs::digest(recipe, platform, files.collect(), audit)
         .map_err(|(path, source)| BuildError::Input { image: image.clone(), path, source })?;
     if let Some(record) = inputs::recall(&plan.cache, image, platform)
         && record.inputs == inputs
@@ -103,12 +152,15 @@ fn packed(
     }
 
     observer(BuildEvent::Assembling { image: image.clone(), platform: platform.clone() });
-    let layers = layers
-        .iter()
-        .map(|(name, entries)| pack(layout, recipe, name, entries))
-        .collect::<Result<Vec<_>, _>>()?;
-    let config = Raw::of(CONFIG, &config(plan, recipe, platform, &layers))
-        .map_err(document_error(recipe, "config"))?;
+    let mut packed = base.map(stacked).unwrap_or_default();
+    if let Some(base) = base {
+        base.carry_layers(layout)?;
+    }
+    for (name, entries) in layers {
+        packed.push(pack(layout, recipe, name, entries)?);
+    }
+    let layers = packed;
+    let config = config(subject, &layers)?;
     let subject = proof::Subject {
         image,
         platform,
@@ -139,19 +191,31 @@ fn pack(layout: &Layout, recipe: &Recipe, name: &str, entries: &[Entry]) -> Resu
     })
 }
 
+/// The layers of the base, as if they had been packed here.
+fn stacked(base: &Found) -> Vec<PackedLayer> {
+    let layers = base.layers.iter().zip(&base.diff_ids).enumerate();
+    let name = |position| format!("base {}", position + 1);
+    layers
+        .map(|(position, (layer, diff_id))| PackedLayer {
+            name: name(position),
+            descriptor: layer.clone(),
+            diff_id: diff_id.clone(),
+        })
+        .collect()
+}
+
 /// Writes config and manifest; the descriptor returned carries the platform, as an index wants it.
-fn documents(
-    plan: &BuildPlan,
-    layout: &Layout,
-    recipe: &Recipe,
-    platform: &Platform,
-    layers: &[PackedLayer],
-) -> Result<Descriptor, BuildError> {
-    let config =
-        Raw::of(CONFIG, &config(plan, recipe, platform, layers)).map_err(document_error(recipe, "config"))?;
+fn documents(subject: &Subject<'_>, layers: &[PackedLayer]) -> Result<Descriptor, BuildError> {
+    let Subject { layout, recipe, platform, base, .. } = *subject;
+    let config = config(subject, layers)?;
     layout.put(&config)?;
-    let Compression::Gzip(level) = recipe.compression;
-    let compressor = format!("{COMPRESSOR}, gzip level {level}");
+    let mut annotations =
+        BTreeMap::from([(COMPRESSOR_ANNOTATION.to_string(), compressor(recipe.compression))]);
+    if let Some(Found { reference, manifest, .. }) = base {
+        let name = Reference { digest: None, ..reference.clone() };
+        annotations.insert(BASE_NAME.to_string(), name.to_string());
+        annotations.insert(BASE_DIGEST.to_string(), manifest.to_string());
+    }
     let manifest = Manifest {
         schema_version: 2,
         media_type: Some(MANIFEST.to_string()),
@@ -159,7 +223,7 @@ fn documents(
         config: config.descriptor(),
         layers: layers.iter().map(|layer| layer.descriptor.clone()).collect(),
         subject: None,
-        annotations: BTreeMap::from([(COMPRESSOR_ANNOTATION.to_string(), compressor)]),
+        annotations,
     };
     let manifest = Raw::of(MANIFEST, &manifest).map_err(document_error(recipe, "manifest"))?;
     layout.put(&manifest)?;
@@ -168,7 +232,20 @@ fn documents(
     Ok(descriptor)
 }
 
-fn config(plan: &BuildPlan, recipe: &Recipe, platform: &Platform, layers: &[PackedLayer]) -> ImageConfig {
+/// The config; on a base it is the base's, changed where the recipe says so.
+fn config(subject: &Subject<'_>, layers: &[PackedLayer]) -> Result<Raw, BuildError> {
+    let failed = document_error(subject.recipe, "config");
+    match subject.base {
+        None => Raw::of(CONFIG, &own_config(subject, layers)).map_err(failed),
+        Some(base) => {
+            let own = own_config(subject, layers.get(base.layers.len()..).unwrap_or_default());
+            Raw::of(CONFIG, &base.config(&own)).map_err(failed)
+        }
+    }
+}
+
+fn own_config(subject: &Subject<'_>, layers: &[PackedLayer]) -> ImageConfig {
+    let Subject { plan, recipe, platform, .. } = *subject;
     let created = created(plan.source_date_epoch);
     let history = layers
         .iter()

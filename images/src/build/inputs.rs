@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::document::Descriptor;
-use crate::layer::COMPRESSOR;
+use crate::layer::compressor;
 use crate::platform::Platform;
 use crate::proof::ProofRow;
 use crate::recipe::Recipe;
 
 /// Raised whenever packing or proving changes, so that older records are not believed.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// A layer and the digest of the tar in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,10 +37,11 @@ pub(super) struct Record {
 #[derive(Serialize)]
 struct Inputs<'a> {
     format: u32,
-    compressor: &'static str,
+    compressor: String,
     recipe: &'a Recipe,
     platform: &'a Platform,
     files: Vec<Stamp>,
+    audit: Option<Digest>,
 }
 
 #[derive(Serialize)]
@@ -57,9 +58,12 @@ pub(super) fn digest(
     recipe: &Recipe,
     platform: &Platform,
     files: Vec<PathBuf>,
+    audit: Option<&[u8]>,
 ) -> Result<Digest, (PathBuf, io::Error)> {
     let files = files.into_iter().map(stamp).collect::<Result<_, _>>()?;
-    let inputs = Inputs { format: FORMAT, compressor: COMPRESSOR, recipe, platform, files };
+    let compressor = compressor(recipe.compression);
+    let audit = audit.map(Digest::of);
+    let inputs = Inputs { format: FORMAT, compressor, recipe, platform, files, audit };
     let bytes = serde_json::to_vec(&inputs).map_err(|error| (PathBuf::new(), error.into()))?;
     Ok(Digest::of(&bytes))
 }

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::io::{self, Read};
 
-use flate2::read::GzDecoder;
 use serde::{Deserialize, Serialize};
 
 use crate::build::BuiltImage;
 use crate::document::Manifest;
+use crate::layer::read::unpacked;
 use crate::layout::{Layout, LayoutError};
 
 /// The first thing that differs between two builds.
@@ -93,8 +93,7 @@ pub(super) fn compare(
 
 /// The first entry of two packed tars that differs, with the byte if it is the content.
 fn first_difference(one: impl Read, other: impl Read) -> io::Result<Option<(String, Option<u64>)>> {
-    let (mut one, mut other) =
-        (tar::Archive::new(GzDecoder::new(one)), tar::Archive::new(GzDecoder::new(other)));
+    let (mut one, mut other) = (tar::Archive::new(unpacked(one)?), tar::Archive::new(unpacked(other)?));
     let (mut one, mut other) = (one.entries()?, other.entries()?);
     loop {
         let (mut a, mut b) = match (one.next().transpose()?, other.next().transpose()?) {

@@ -9,8 +9,9 @@ use super::{Destination, PushError, failed};
 use crate::build::BuiltImage;
 use crate::client::Client;
 use crate::digest::Digest;
-use crate::document::{Descriptor, Index, Manifest};
+use crate::document::{BASE_NAME, Descriptor, Index, Manifest};
 use crate::layout::Layout;
+use crate::reference::Reference;
 
 /// Questions asked side by side.
 const SIDE_BY_SIDE: usize = 8;
@@ -66,6 +67,8 @@ struct Asked {
     plan: ImagePlan,
     /// Blobs below its missing manifests → whether the repository has them.
     blobs: BTreeMap<Digest, (Descriptor, bool)>,
+    /// Blobs the repository lacks → that of the base, which has them.
+    of_base: BTreeMap<Digest, String>,
 }
 
 pub(super) async fn plan(
@@ -104,8 +107,10 @@ async fn ask(
         tags: Vec::new(),
     };
     let mut blobs = BTreeMap::new();
+    let mut bases = BTreeSet::new();
     let mut want = |manifest: &Descriptor| {
-        let Manifest { config, layers, .. } = layout.document(manifest)?;
+        let Manifest { config, layers, annotations, .. } = layout.document(manifest)?;
+        bases.extend(neighbour(&annotations, destination));
         for blob in layers.into_iter().chain([config]) {
             blobs.entry(blob.digest.clone()).or_insert((blob, false));
         }
@@ -147,7 +152,23 @@ async fn ask(
             *there = present;
         }
     }
-    Ok(Asked { plan, blobs })
+    let mut of_base = BTreeMap::new();
+    for base in bases {
+        let neighbour = client.repository(&destination.registry, &base).map_err(failed(&image.name))?;
+        for (digest, (_, there)) in &blobs {
+            // Somebody who may push here need not be allowed to look there; then the blob is sent.
+            if !there && matches!(neighbour.head_blob(digest).await, Ok(Some(_))) {
+                of_base.insert(digest.clone(), base.clone());
+            }
+        }
+    }
+    Ok(Asked { plan, blobs, of_base })
+}
+
+/// The repository of an image's base, if it is in the registry the image goes to.
+fn neighbour(annotations: &BTreeMap<String, String>, destination: &Destination) -> Option<String> {
+    let base: Reference = annotations.get(BASE_NAME)?.parse().ok()?;
+    (base.registry == destination.registry).then_some(base.repository)
 }
 
 /// One list of blobs out of those of all images. Pure.
@@ -155,13 +176,16 @@ fn combine(asked: Vec<Asked>) -> PushPlan {
     let mut blobs: BTreeMap<Digest, BlobPlan> = BTreeMap::new();
     let mut images = Vec::new();
     let mut missing: BTreeSet<(Digest, String)> = BTreeSet::new();
-    for Asked { plan, blobs: wanted } in asked {
+    for Asked { plan, blobs: wanted, of_base } in asked {
         for (digest, (descriptor, present)) in wanted {
             let blob = blobs.entry(digest.clone()).or_insert(BlobPlan {
                 descriptor,
                 present_in: None,
                 missing_in: Vec::new(),
             });
+            if let Some(base) = of_base.get(&digest) {
+                blob.present_in.get_or_insert(base.clone());
+            }
             if present {
                 blob.present_in.get_or_insert(plan.repository.clone());
             } else if missing.insert((digest, plan.repository.clone())) {
@@ -195,7 +219,7 @@ mod tests {
             let digest = Digest::of(content.as_bytes());
             (digest.clone(), (Descriptor::new("layer", digest, *size), *present))
         };
-        Asked { plan, blobs: blobs.iter().map(blob).collect() }
+        Asked { plan, blobs: blobs.iter().map(blob).collect(), of_base: BTreeMap::new() }
     }
 
     #[test]

@@ -8,12 +8,13 @@ use toml::Spanned;
 use super::file::{Defaults, Directory, File, Image, Layer, PlainFile};
 
 use super::{Base, Binary, Compression, EntryContent, EntryRecipe, LayerRecipe, Recipe, Recipes};
+use crate::bundle::Bundle;
 use crate::located::{Mistake, did_you_mean};
 use crate::platform::{Platform, UnknownPlatform};
-use crate::reference;
+use crate::reference::{self, MalformedReference, Reference};
 
 pub(super) fn check(file: File) -> Result<Recipes, Mistake> {
-    let File { defaults, layer, image } = file;
+    let File { defaults, container, layer, image } = file;
     if image.is_empty() {
         let hint = "add a table `[image.<name>]` with the key `package`".to_string();
         return Err(Mistake::new(0..0, "the file declares no image", Some(hint)));
@@ -24,7 +25,8 @@ pub(super) fn check(file: File) -> Result<Recipes, Mistake> {
         .into_iter()
         .map(|(name, image)| check_image(name, image, &defaults, &layers))
         .collect::<Result<_, _>>()?;
-    Ok(Recipes { images })
+    let toolchain = container.toolchain.map(|written| pinned(&written, "toolchain")).transpose()?;
+    Ok(Recipes { images, toolchain })
 }
 
 fn check_image(
@@ -67,7 +69,7 @@ fn check_image(
 
     Ok(Recipe {
         binary,
-        base: base.or(defaults.base).unwrap_or(Base::Scratch),
+        base: base.or_else(|| defaults.base.clone()).map_or(Ok(Base::Scratch), check_base)?,
         platforms: check_platforms(&name, at, platforms)?,
         user: check_user(user)?,
         ports: check_ports(ports)?,
@@ -188,13 +190,39 @@ fn check_environment(
 }
 
 fn check_compression(compression: Spanned<Compression>) -> Result<Compression, Mistake> {
-    match compression.get_ref() {
-        Compression::Gzip(0..=9) => Ok(compression.into_inner()),
-        Compression::Gzip(level) => {
-            let message = format!("gzip level {level} is not between 0 and 9");
-            Err(Mistake::new(compression.span(), message, None))
-        }
+    if compression.get_ref().is_sound() {
+        return Ok(compression.into_inner());
     }
+    let (name, level) = compression.get_ref().parts();
+    let hint = "gzip has levels from 0 to 9, zstd from 1 to 19".to_string();
+    Err(Mistake::new(compression.span(), format!("{name} has no level {level}"), Some(hint)))
+}
+
+/// A base that could become another image would make another image of the same recipe.
+fn check_base(written: Spanned<String>) -> Result<Base, Mistake> {
+    let text = written.get_ref();
+    if text == "scratch" {
+        return Ok(Base::Scratch);
+    }
+    pinned(&written, "base").map(Base::Image)
+}
+
+/// An image that cannot become another one.
+fn pinned(written: &Spanned<String>, key: &str) -> Result<Reference, Mistake> {
+    let text = written.get_ref();
+    let reference: Reference = text.parse().map_err(|error: MalformedReference| {
+        let hint = "write it as `\"registry.example/name:tag@sha256:…\"`".to_string();
+        Mistake::new(written.span(), error.to_string(), Some(hint))
+    })?;
+    if reference.digest.is_none() {
+        let hint = format!("add the digest: `skopeo inspect docker://{reference}` shows it");
+        return Err(Mistake::new(
+            written.span(),
+            format!("{key} `{text}` is not pinned by digest"),
+            Some(hint),
+        ));
+    }
+    Ok(reference)
 }
 
 fn find_layer(name: Spanned<String>, known: &BTreeMap<String, LayerRecipe>) -> Result<LayerRecipe, Mistake> {
@@ -215,21 +243,26 @@ fn check_layer(name: Spanned<String>, layer: Layer) -> Result<(String, LayerReci
         }
         Err(Mistake::new(span, format!("`{path}` is in this layer twice"), None))
     };
-    for Directory { path, mode } in directories {
-        let span = path.span();
-        let path = check_path(path)?;
-        unique(span, &path)?;
-        entries.push(EntryRecipe { path, mode: check_mode(mode, 0o755)?, content: EntryContent::Directory });
-    }
-    for PlainFile { path, mode, content, source } in files {
+    for Directory { path, mode, bundle } in directories {
         let span = path.span();
         let path = check_path(path)?;
         unique(span.clone(), &path)?;
-        let content = match (content, source) {
-            (Some(text), None) => EntryContent::Text(text),
-            (None, Some(source)) => EntryContent::Source(relative_path(source)?),
+        let content = match bundle {
+            None => EntryContent::Directory,
+            Some(bundle) => check_bundle(bundle, true, span)?,
+        };
+        entries.push(EntryRecipe { path, mode: check_mode(mode, 0o755)?, content });
+    }
+    for PlainFile { path, mode, content, source, bundle } in files {
+        let span = path.span();
+        let path = check_path(path)?;
+        unique(span.clone(), &path)?;
+        let content = match (content, source, bundle) {
+            (Some(text), None, None) => EntryContent::Text(text),
+            (None, Some(source), None) => EntryContent::Source(relative_path(source)?),
+            (None, None, Some(bundle)) => check_bundle(bundle, false, span)?,
             _ => {
-                let message = format!("`{path}` needs either `content` or `source`");
+                let message = format!("`{path}` needs either `content`, `source` or `bundle`");
                 return Err(Mistake::new(span, message, None));
             }
         };
@@ -237,6 +270,15 @@ fn check_layer(name: Spanned<String>, layer: Layer) -> Result<(String, LayerReci
     }
     let name = name.into_inner();
     Ok((name.clone(), LayerRecipe { name, entries }))
+}
+
+fn check_bundle(bundle: Bundle, directory: bool, at: Range<usize>) -> Result<EntryContent, Mistake> {
+    if bundle.is_directory() == directory {
+        return Ok(EntryContent::Bundle(bundle));
+    }
+    let (is, list) = if directory { ("a file", "files") } else { ("a directory", "directories") };
+    let hint = format!("declare it below `{list}`");
+    Err(Mistake::new(at, format!("the bundle `{bundle}` is {is}"), Some(hint)))
 }
 
 fn check_mode(mode: Option<Spanned<String>>, default: u32) -> Result<u32, Mistake> {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Base, Compression};
+use super::Compression;
+use crate::bundle::Bundle;
 
 /// The whole file.
 #[derive(Deserialize)]
@@ -14,16 +15,25 @@ pub(super) struct File {
     #[serde(default)]
     pub defaults: Defaults,
     #[serde(default)]
+    pub container: Container,
+    #[serde(default)]
     pub layer: BTreeMap<Spanned<String>, Layer>,
     #[serde(default)]
     pub image: BTreeMap<Spanned<String>, Image>,
+}
+
+/// `[container]`: what the container builder needs.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Container {
+    pub toolchain: Option<Spanned<String>>,
 }
 
 /// `[defaults]`: what an image may leave out.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Defaults {
-    pub base: Option<Base>,
+    pub base: Option<Spanned<String>>,
     pub platforms: Option<Vec<Spanned<String>>>,
     pub user: Option<Spanned<String>>,
     pub layers: Option<Vec<Spanned<String>>>,
@@ -37,7 +47,7 @@ pub(super) struct Image {
     pub package: Option<Spanned<String>>,
     pub bin: Option<Spanned<String>>,
     pub prebuilt: Option<Spanned<String>>,
-    pub base: Option<Base>,
+    pub base: Option<Spanned<String>>,
     pub platforms: Option<Vec<Spanned<String>>>,
     pub user: Option<Spanned<String>>,
     #[serde(default)]
@@ -67,6 +77,7 @@ pub(super) struct Layer {
 pub(super) struct Directory {
     pub path: Spanned<String>,
     pub mode: Option<Spanned<String>>,
+    pub bundle: Option<Bundle>,
 }
 
 /// A file of a layer, with its text here or in another file.
@@ -77,4 +88,5 @@ pub(super) struct PlainFile {
     pub mode: Option<Spanned<String>>,
     pub content: Option<String>,
     pub source: Option<Spanned<String>>,
+    pub bundle: Option<Bundle>,
 }

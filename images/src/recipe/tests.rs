@@ -53,7 +53,8 @@ fn defaults_are_filled_in() {
             "gzip": 6
           }
         }
-      ]
+      ],
+      "toolchain": null
     }
     "#);
 }
@@ -101,7 +102,7 @@ fn a_misspelt_default() {
 #[test]
 fn a_misspelt_table() {
     insta::assert_snapshot!(error("[image.app]", "[images.app]"), @r#"
-    images/images.toml:6:2: unknown field `images`, expected one of `defaults`, `layer`, `image`
+    images/images.toml:6:2: unknown field `images`, expected one of `defaults`, `container`, `layer`, `image`
       |
     6 | [images.app]
       |  ^^^^^^
@@ -254,10 +255,41 @@ fn a_mode_that_is_not_octal() {
 #[test]
 fn a_gzip_level_that_does_not_exist() {
     insta::assert_snapshot!(error("ports =", "compression = { gzip = 10 }\nports ="), @r#"
-    images/images.toml:8:15: gzip level 10 is not between 0 and 9
+    images/images.toml:8:15: gzip has no level 10
       |
     8 | compression = { gzip = 10 }
       |               ^^^^^^^^^^^^^
+      = hint: gzip has levels from 0 to 9, zstd from 1 to 19
+    "#);
+}
+
+#[test]
+fn a_base_that_could_become_another_one() {
+    insta::assert_snapshot!(error("ports =", "base = \"registry.example/ubi:9\"\nports ="), @r#"
+    images/images.toml:8:8: base `registry.example/ubi:9` is not pinned by digest
+      |
+    8 | base = "registry.example/ubi:9"
+      |        ^^^^^^^^^^^^^^^^^^^^^^^^
+      = hint: add the digest: `skopeo inspect docker://registry.example/ubi:9` shows it
+    "#);
+    insta::assert_snapshot!(error("ports =", "base = \"ubi\"\nports ="), @r#"
+    images/images.toml:8:8: `ubi` is not an image reference: it does not name a registry host
+      |
+    8 | base = "ubi"
+      |        ^^^^^
+      = hint: write it as `"registry.example/name:tag@sha256:…"`
+    "#);
+}
+
+#[test]
+fn a_directory_declared_as_a_file() {
+    let layer = "[layer.x]\nfiles = [{ path = \"/zones\", bundle = \"tzdata\" }]\n[image.app]";
+    insta::assert_snapshot!(error("[image.app]", layer), @r#"
+    images/images.toml:7:19: the bundle `tzdata` is a directory
+      |
+    7 | files = [{ path = "/zones", bundle = "tzdata" }]
+      |                   ^^^^^^^^
+      = hint: declare it below `directories`
     "#);
 }
 

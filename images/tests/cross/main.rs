@@ -50,8 +50,10 @@ fn both_platforms_are_built_and_started() {
         images: Vec::new(),
         platforms: Platforms::Declared,
         profile: Some("release".to_string()),
+        compression: None,
         source_date_epoch: 0,
         toolchains: toolchain::Facts::gather(&root, &toolchains),
+        container: None,
         origin: None,
     };
     let plan = plan(&recipe::load(&root).unwrap(), &request).unwrap();

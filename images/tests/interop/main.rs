@@ -1,9 +1,25 @@
-//! Against other people's programs: our client with Docker's registry, our registry with skopeo.
+//! Against other people's programs: our client with Docker's registry, our registry with skopeo and the conformance suite, our signatures with
+//! cosign, our Containerfiles with buildah, podman and docker.
 //!
-//! Needs both programs: run by name (`cargo test -p images --test interop`), never by a plain `cargo test`.
+//! Needs these programs: run by name (`cargo test -p images --test interop`, or one module: `-- conformance`), never by a plain `cargo test`.
+//!
+//!     apt-get install docker-registry skopeo buildah podman
+//!     go install github.com/sigstore/cosign/v2/cmd/cosign@v2.6.5
 
 #[path = "../it/content.rs"]
 mod content;
+#[path = "../it/workspace.rs"]
+mod workspace;
+
+// The distribution specification's own suite.
+#[cfg(test)]
+mod conformance;
+// Images built by container engines.
+#[cfg(test)]
+mod container;
+// Signatures.
+#[cfg(test)]
+mod cosign;
 
 use std::net::TcpListener;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! From source to a proven image in a registry: cargo really runs, on a workspace with nothing to download.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use images::build::BuildError;
@@ -15,52 +15,7 @@ use images::{
 };
 
 use crate::content::client;
-
-const RECIPES: &str = r#"
-    [defaults]
-    base = "scratch"
-    user = "65532:65532"
-    platforms = ["linux/amd64", "linux/arm64"]
-    layers = ["root"]
-    [layer.root]
-    directories = [{ path = "/tmp", mode = "1777" }]
-    [image.greeter]
-    package = "greeter"
-    ports = [8080]
-    environment = { GREETING = "hello" }
-    [image.tool]
-    package = "greeter"
-    bin = "other-tool"
-"#;
-
-const CONFIG: &str = r#"
-    [build]
-    target = "host-tuple"
-    [target.'cfg(target_env = "gnu")']
-    rustflags = ["-C", "target-feature=+crt-static"]
-"#;
-
-const PROGRAM: &str = r#"fn main() { println!("greeter 1.0") }"#;
-
-/// A workspace of one crate with two programs.
-fn workspace(dir: &Path) -> PathBuf {
-    let root = dir.join("workspace");
-    let write = |path: &str, text: &str| {
-        let path = root.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    };
-    write(
-        "Cargo.toml",
-        "[workspace]\nresolver = \"3\"\nmembers = [\"greeter\"]\n[profile.dev]\ndebug = false\n",
-    );
-    write(".cargo/config.toml", CONFIG);
-    write("greeter/Cargo.toml", "[package]\nname = \"greeter\"\nversion = \"1.0.0\"\nedition = \"2024\"\n");
-    write("greeter/src/main.rs", PROGRAM);
-    write("greeter/src/bin/other-tool.rs", "fn main() { println!(\"other 2.0\") }");
-    write("images/images.toml", RECIPES);
-    root
-}
+use crate::workspace::{PROGRAM, workspace};
 
 fn request(root: &Path) -> BuildRequest {
     BuildRequest {
@@ -69,8 +24,10 @@ fn request(root: &Path) -> BuildRequest {
         images: Vec::new(),
         platforms: Platforms::Host,
         profile: None,
+        compression: None,
         source_date_epoch: 1_700_000_000,
         toolchains: toolchain::Facts::gather(root, &root.join("target/slipway/toolchains")),
+        container: None,
         origin: None,
     }
 }

@@ -7,6 +7,10 @@ mod scripted;
 #[cfg(test)]
 mod content;
 
+// Something to build.
+#[cfg(test)]
+mod workspace;
+
 // What a client may expect of the in-process registry.
 #[cfg(test)]
 mod registry;
@@ -19,6 +23,12 @@ mod push;
 // From source to a proven image in a registry.
 #[cfg(test)]
 mod build;
+// Images on other images.
+#[cfg(test)]
+mod base;
+// What nobody sends by accident.
+#[cfg(test)]
+mod hostile;
 // Images from registry to registry.
 #[cfg(test)]
 mod mirror;

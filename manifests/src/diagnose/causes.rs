@@ -15,7 +15,6 @@ mod webhook;
 use serde_json::Value;
 
 use super::Cause;
-use super::chain::shortened;
 use super::snapshot::Snapshot;
 use super::view;
 use crate::object::{number, text};
@@ -54,7 +53,7 @@ struct Saying {
 
 impl Saying {
     fn evidence(&self) -> String {
-        format!("{}: {}", self.place, shortened(&self.words))
+        format!("{}: {}", self.place, self.words)
     }
 }
 

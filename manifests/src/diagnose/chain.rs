@@ -103,8 +103,7 @@ fn pod_lines(snapshot: &Snapshot, pod: &Value, depth: usize, lines: &mut Vec<Str
     events(snapshot, pod, depth + 1, lines);
 }
 
-/// A line without what is too much of it.
-pub(super) fn shortened(line: &str) -> String {
+fn shortened(line: &str) -> String {
     match line.char_indices().nth(LOG_WIDTH) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line.to_owned(),

@@ -1,10 +1,12 @@
 //! Unpacks one layer. Whatever the archive says, nothing outside the target directory is touched.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
 use nix::errno::Errno;
@@ -17,6 +19,9 @@ use tar::{Archive, Entry, EntryType};
 
 use super::digest::{Digest, DigestReader};
 use crate::node::rooted::Root;
+
+/// What an archive may put between two entries.
+const BETWEEN_ENTRIES: u64 = 2 << 20;
 
 const DIRECTORY: Mode = Mode::from_bits_truncate(0o755);
 
@@ -67,9 +72,6 @@ pub enum UnpackError {
     /// More than a layer may hold.
     #[error("the layer holds more than {0}")]
     TooLarge(String),
-    /// Its compression is not known.
-    #[error("compressed with zstd, which is not supported: push the image with gzip layers")]
-    Compression,
 }
 
 /// Unpacks the archive into the empty directory `target`; returns its whiteouts and the digest of the archive without
@@ -85,7 +87,7 @@ pub(super) fn unpack(
     let blob = BufReader::with_capacity(1 << 16, blob);
     match magic.get(..known).unwrap_or_default() {
         [0x1f, 0x8b, ..] => unpack_archive(MultiGzDecoder::new(blob), target, limits),
-        [0x28, 0xb5, 0x2f, 0xfd] => Err(UnpackError::Compression),
+        [0x28, 0xb5, 0x2f, 0xfd] => unpack_archive(zstd::Decoder::new(blob)?, target, limits),
         _ => unpack_archive(blob, target, limits),
     }
 }
@@ -106,7 +108,9 @@ fn unpack_archive(
     target: &Path,
     limits: Limits,
 ) -> Result<(Whiteouts, Digest), UnpackError> {
-    let mut archive = Archive::new(DigestReader::new(reader));
+    let allowed = Rc::new(Cell::new(BETWEEN_ENTRIES));
+    let reader = Bounded { inner: DigestReader::new(reader), allowed: allowed.clone() };
+    let mut archive = Archive::new(reader);
     let mut layer =
         Layer { root: Root::open(target)?, whiteouts: Whiteouts::default(), directories: Vec::new() };
     let (mut bytes, mut entries) = (0_u64, 0_u64);
@@ -120,10 +124,31 @@ fn unpack_archive(
         if bytes > limits.bytes {
             return Err(UnpackError::TooLarge(format!("{} bytes", limits.bytes)));
         }
+        allowed.set(entry.size().saturating_add(BETWEEN_ENTRIES));
         layer.add(&mut entry)?;
     }
     let whiteouts = layer.finish()?;
-    Ok((whiteouts, archive.into_inner().finish()?))
+    // What follows the last entry belongs to the digest; there is little of it in any sound archive.
+    let mut rest = archive.into_inner();
+    io::copy(&mut rest, &mut io::sink())?;
+    Ok((whiteouts, rest.inner.finish()?))
+}
+
+/// Gives no more than is allowed: what an archive puts between its entries (long names, extended headers) is read into memory, and must not
+/// fill it.
+struct Bounded<R> {
+    inner: R,
+    allowed: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        let left = self.allowed.get().checked_sub(count as u64);
+        let left = left.ok_or_else(|| io::Error::other("names and headers of the layer are too long"))?;
+        self.allowed.set(left);
+        Ok(count)
+    }
 }
 
 struct Layer {

@@ -108,6 +108,72 @@ fn a_link_planted_beforehand_is_not_followed_out() {
     assert!(result.is_err() || inside.exists());
 }
 
+/// Numbers that look random and are always the same.
+struct Dice(u64);
+
+impl Dice {
+    fn roll<'a, T>(&mut self, sides: &'a [T]) -> &'a T {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let side = usize::try_from(self.0 >> 33).unwrap() % sides.len();
+        &sides[side]
+    }
+}
+
+/// Every archive is made of what has broken out of some unpacker; `Target` looks at what is outside after each.
+#[test]
+fn no_mixture_of_paths_and_links_gets_out() {
+    let kinds = [DIR, FILE, SYMLINK, LINK, EntryType::Fifo];
+    let paths = [
+        "a",
+        "a/b",
+        "a/../b",
+        "./a",
+        "/a",
+        "a/b/c",
+        "b",
+        "../outside",
+        "..",
+        "a//c",
+        ".wh.a",
+        "a/.wh..wh..opq",
+        "outside",
+    ];
+    let links =
+        ["..", "../..", "../outside", "/", "/outside", "a", "b", ".", "a/b", "/proc/self/cwd", "", "../root"];
+    let mut dice = Dice(1);
+    let mut unpacked = 0;
+    for _ in 0..500 {
+        let count = *dice.roll(&[1, 2, 3, 5, 8]);
+        let entries: Vec<(EntryType, &str, &str, &[u8])> = (0..count)
+            .map(|_| (*dice.roll(&kinds), *dice.roll(&paths), *dice.roll(&links), b"hostile".as_slice()))
+            .collect();
+        unpacked += usize::from(Target::new().unpack(&archive(&entries), Limits::default()).is_ok());
+    }
+    assert!(unpacked > 20, "only {unpacked} archives were acceptable: nothing was tried");
+}
+
+/// Bits flip on the way, and some people flip them on purpose.
+#[test]
+fn damaged_archives_are_errors_and_stay_inside() {
+    let sound = archive(&[
+        (DIR, "d/", "", b""),
+        (SYMLINK, "d/l", "../f", b""),
+        (FILE, "f", "", &[7; 700]),
+        (LINK, "g", "f", b""),
+    ]);
+    let positions: Vec<usize> = (0..sound.len()).collect();
+    let mut dice = Dice(2);
+    for _ in 0..500 {
+        let mut damaged = sound.clone();
+        for _ in 0..*dice.roll(&[1, 2, 16]) {
+            let position = *dice.roll(&positions);
+            damaged[position] = *dice.roll(&[0, 1, b'/', b'.', b'7', 0x7f, 0x80, 0xff]);
+        }
+        // Whether it is an error depends on where it was hit; that nothing appears outside does not.
+        let _outcome = Target::new().unpack(&damaged, Limits { bytes: 1 << 20, entries: 100 });
+    }
+}
+
 #[test]
 fn device_nodes_are_refused() {
     for kind in [EntryType::Char, EntryType::Block] {
@@ -124,6 +190,16 @@ fn sizes_are_bounded() {
     assert_eq!(error.to_string(), "the layer holds more than 1000 bytes");
     let error = Target::new().unpack(&two, Limits { bytes: 10_000, entries: 1 }).unwrap_err();
     assert_eq!(error.to_string(), "the layer holds more than 1 entries");
+}
+
+#[test]
+fn names_without_end_do_not_fill_the_memory() {
+    let long = vec![b'a'; 3 << 20];
+    let hostile = archive(&[(EntryType::GNULongName, "x", "", &long), (FILE, "a", "", b"")]);
+    let error = Target::new().unpack(&hostile, Limits::default()).unwrap_err();
+    assert!(error.to_string().contains("too long"), "{error}");
+    let trailing = [archive(&[(FILE, "a", "", b"")]), vec![0; 3 << 20]].concat();
+    assert!(Target::new().unpack(&trailing, Limits::default()).is_err());
 }
 
 #[test]
@@ -159,7 +235,8 @@ fn modes_times_and_content_survive_with_and_without_compression() {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     gzip.write_all(&plain).unwrap();
     let mut digests = Vec::new();
-    for bytes in [&plain, &gzip.finish().unwrap()] {
+    let zstd = zstd::encode_all(plain.as_slice(), 3).unwrap();
+    for bytes in [&plain, &gzip.finish().unwrap(), &zstd] {
         let target = Target::new();
         let mut blob = tempfile::tempfile().unwrap();
         blob.write_all(bytes).unwrap();
@@ -171,15 +248,14 @@ fn modes_times_and_content_survive_with_and_without_compression() {
         let file = fs::metadata(target.root().join("fixed").join("long".repeat(60))).unwrap();
         assert_eq!((file.permissions().mode() & 0o7777, file.mtime(), file.len()), (0o4755, 2_000, 2));
     }
-    assert_eq!(digests, [Digest::of(&plain), Digest::of(&plain)]);
+    assert_eq!(digests, [(); 3].map(|()| Digest::of(&plain)));
 }
 
 #[test]
 fn a_truncated_archive_is_an_error() {
     let whole = archive(&[(FILE, "a", "", &[7; 5000])]);
     assert!(matches!(Target::new().unpack(&whole[..3000], Limits::default()), Err(UnpackError::Io(_))));
-    assert!(matches!(
-        Target::new().unpack(&[0x28, 0xb5, 0x2f, 0xfd, 0], Limits::default()),
-        Err(UnpackError::Compression)
-    ));
+    let zstd = zstd::encode_all(whole.as_slice(), 3).unwrap();
+    let cut = Target::new().unpack(&zstd[..zstd.len() / 2], Limits::default());
+    assert!(matches!(cut, Err(UnpackError::Io(_))));
 }
