@@ -13,6 +13,7 @@ mod plan;
 mod policy;
 mod registry;
 mod report;
+mod workflow;
 mod workspace;
 
 use std::io::{self, Write};
@@ -50,6 +51,8 @@ enum Command {
     Report(report::Arguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
+    #[command(hide = true)]
+    Workflow(workflow::Arguments),
     #[command(name = ci::registry::COMMAND, hide = true)]
     ServeRegistry(registry::Arguments),
 }
@@ -112,6 +115,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Report(arguments) => report::run(&arguments),
         Command::Doctor(arguments) => doctor::run(arguments).await,
         Command::Completions(arguments) => completions::run(&arguments),
+        Command::Workflow(arguments) => workflow::run(&arguments),
         Command::ServeRegistry(arguments) => registry::run(arguments).await,
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use images::Recipes;
+use images::mirror::{Lock, LockError};
 use images::policy::{self, Mention, Policy, PolicyError, TreeError};
 use images::recipe::{self, RecipeError};
 use kind::ClusterSpec;
@@ -27,6 +28,8 @@ pub struct Declaration {
     pub requirements: Option<Requirements>,
     /// The registry policy and what it judges.
     pub provenance: Option<Provenance>,
+    /// Where the approved copies of other people's images are.
+    pub lock: Lock,
 }
 
 /// Where images come from, and where they may.
@@ -64,6 +67,9 @@ pub enum DeclarationError {
     /// The files that name images.
     #[error(transparent)]
     References(#[from] TreeError),
+    /// The mirror's lock.
+    #[error(transparent)]
+    Lock(#[from] LockError),
 }
 
 impl DeclarationError {
@@ -76,6 +82,7 @@ impl DeclarationError {
             | DeclarationError::Components(_)
             | DeclarationError::Requirements(_)
             | DeclarationError::Policy(_)
+            | DeclarationError::Lock(_)
             | DeclarationError::References(_) => None,
         }
     }
@@ -95,7 +102,8 @@ pub fn load(root: &Path, name: &str) -> Result<Declaration, DeclarationError> {
         .map_err(|mistake| DeclarationError::Requirements(Box::new(mistake)))?;
     let wants_policy = spec.tiers.iter().any(|tier| tier.work == Work::Policy);
     let provenance = wants_policy.then(|| load_provenance(root)).transpose()?;
-    Ok(Declaration { spec, recipes, cluster, components, requirements, provenance })
+    let lock = Lock::load(root)?;
+    Ok(Declaration { spec, recipes, cluster, components, requirements, provenance, lock })
 }
 
 fn load_provenance(root: &Path) -> Result<Provenance, DeclarationError> {

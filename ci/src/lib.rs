@@ -8,6 +8,7 @@ pub mod facts;
 pub mod plan;
 pub mod spec;
 
+pub mod bench;
 pub mod build;
 pub mod compile;
 pub mod evidence;
@@ -20,8 +21,10 @@ pub mod event;
 pub mod exit;
 pub mod interrupt;
 pub mod process;
+pub mod pulled;
 pub mod report;
 pub mod run;
+pub mod workflows;
 
 use std::time::Duration;
 

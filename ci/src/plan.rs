@@ -6,9 +6,11 @@ mod show;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use images::mirror::Lock;
 use images::{BuildPlan, BuildRequest};
 use kind::{Chosen, ClusterSpec, Lifetime, Provider};
 use manifests::Components;
@@ -18,6 +20,7 @@ use serde::{Serialize, Serializer};
 use crate::declaration::{Declaration, Provenance};
 use crate::event::{LeftOut, Stage};
 use crate::facts::{Commit, Facts};
+use crate::pulled;
 use crate::requirements::Requirements;
 use crate::spec::{self, Selector, Tier, Work};
 
@@ -129,6 +132,8 @@ pub struct Cluster {
     pub deadline: Duration,
     /// Parts of the declaration that this provider does not honour.
     pub ignored: Vec<String>,
+    /// Node images as they are written → their approved copies, which are pulled instead.
+    pub copies: BTreeMap<String, String>,
     /// The declaration.
     #[serde(skip)]
     pub spec: ClusterSpec,
@@ -152,6 +157,8 @@ pub struct Deploy {
     pub order: Vec<Component>,
     /// Components that are left out.
     pub without: Vec<String>,
+    /// Images of others as they are written → their approved copies, which are pulled instead.
+    pub copies: BTreeMap<String, String>,
     /// The declaration.
     #[serde(skip)]
     pub components: Components,
@@ -307,7 +314,7 @@ pub fn plan(declaration: &Declaration, facts: &Facts, request: &Request) -> Resu
         },
         cluster: match (&spec.cluster, &declaration.cluster) {
             (Some(section), Some(declared)) if stages.contains(&Stage::Deploy) => {
-                Some(cluster(section, declared, facts, request)?)
+                Some(cluster(section, declared, &declaration.lock, facts, request)?)
             }
             _ => None,
         },
@@ -315,7 +322,7 @@ pub fn plan(declaration: &Declaration, facts: &Facts, request: &Request) -> Resu
             .components
             .as_ref()
             .filter(|_| stages.contains(&Stage::Deploy))
-            .map(|components| deploy(components, &without)),
+            .map(|components| deploy(components, &without, &declaration.lock)),
         stages,
         tiers,
         left_out: choice.left_out,
@@ -362,9 +369,11 @@ fn build_request(section: &spec::Images, facts: &Facts, request: &Request) -> Bu
 fn cluster(
     section: &spec::Cluster,
     declared: &ClusterSpec,
+    lock: &Lock,
     facts: &Facts,
     request: &Request,
 ) -> Result<Cluster, PlanError> {
+    let copies = pulled::of_nodes(lock, declared);
     let requested = request.provider.as_ref().unwrap_or(&section.provider);
     let choice = kind::choose(requested, &facts.cluster).map_err(PlanError::Cluster)?;
     if matches!(choice.provider, Chosen::Existing { .. }) && request.registry.is_none() {
@@ -385,7 +394,8 @@ fn cluster(
         provider: choice.provider,
         reason: choice.reason,
         ignored,
-        spec: ClusterSpec { name: name.clone(), ..declared.clone() },
+        spec: ClusterSpec { name: name.clone(), ..declared.with_images(&copies) },
+        copies,
         name,
     })
 }
@@ -411,7 +421,7 @@ fn leaves_up(request: &Request) -> bool {
     request.keep || request.from == Some(Stage::Deploy)
 }
 
-fn deploy(components: &Components, without: &[String]) -> Deploy {
+fn deploy(components: &Components, without: &[String], lock: &Lock) -> Deploy {
     let order = components.iter().filter(|component| !without.contains(&component.name));
     let order = order.map(|component| Component {
         name: component.name.clone(),
@@ -419,7 +429,12 @@ fn deploy(components: &Components, without: &[String]) -> Deploy {
         objects: component.objects.len(),
         deadline: component.deadline,
     });
-    Deploy { order: order.collect(), without: without.to_vec(), components: components.clone() }
+    Deploy {
+        order: order.collect(),
+        without: without.to_vec(),
+        copies: pulled::of_components(lock, components),
+        components: components.clone(),
+    }
 }
 
 fn planned(tier: &Tier, kept: &[&Tier], without: &[String]) -> PlannedTier {

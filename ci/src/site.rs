@@ -202,7 +202,9 @@ pub fn render(
     references: &BTreeMap<String, String>,
     run: &Run,
 ) -> Result<Rendered, Failure> {
-    let rendered = manifests::render(&deploy.components, references, &deploy.without)?;
+    let mut references = references.clone();
+    references.extend(deploy.copies.clone());
+    let rendered = manifests::render(&deploy.components, &references, &deploy.without)?;
     for (number, component) in rendered.components.iter().enumerate() {
         run.write(&format!("manifests/{number:02}-{}.yaml", component.name), component.to_yaml())?;
     }

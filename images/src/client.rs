@@ -1,7 +1,7 @@
 //! A client of any registry: one repository at a time, manifests as the bytes they are, blobs in pieces.
 //!
 //! `transport` sends a request until it is answered for good: `auth` answers challenges, `retry` decides about trying again, `redirect` about
-//! following. `manifests`, `listing`, `upload` and `download` are what a repository can do. `credentials` and `hosts` are read once, by whoever
+//! following, `flow` how many are under way at once. `manifests`, `listing`, `upload` and `download` are what a repository can do. `credentials` and `hosts` are read once, by whoever
 //! makes the client; afterwards nothing looks at files or the environment.
 //!
 //! Every body has a limit and every digest is checked. Credentials go to the registry and the token server it names, never along a
@@ -11,6 +11,7 @@ mod auth;
 mod credentials;
 mod download;
 mod error;
+mod flow;
 mod hosts;
 mod link;
 mod listing;
@@ -27,9 +28,10 @@ use std::time::Duration;
 use reqwest::Url;
 
 pub use credentials::{Credential, CredentialError, Credentials};
-pub use download::Progress;
+pub use download::{Arrival, Progress};
 pub use error::{ClientError, ErrorKind};
 pub use hosts::{ClientIdentity, HostOptions, hosts_from_certificates};
+pub(crate) use listing::fallback_tag;
 pub use manifests::PushedManifest;
 pub use upload::{Moved, Source};
 

@@ -103,6 +103,11 @@ impl Descriptor {
         }
     }
 
+    /// Whether it is a layer that is to be fetched from elsewhere, and not the registry's to give.
+    pub fn is_elsewhere(&self) -> bool {
+        self.media_type.contains("foreign") || self.media_type.contains("nondistributable")
+    }
+
     /// Whether it points at an index (OCI or Docker).
     pub fn is_index(&self) -> bool {
         is_index(&self.media_type)

@@ -2,6 +2,8 @@
 //!
 //! Nothing is visible before it is complete: blobs and the index are written aside and renamed. Writers of the index take turns.
 
+mod partial;
+
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -9,8 +11,9 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::NamedTempFile;
 
-use crate::digest::{Digest, HashingWriter};
+use crate::digest::{Digest, Hasher, HashingWriter};
 use crate::document::{Descriptor, Index, Manifest, REF_NAME, Raw};
+pub use partial::Partial;
 
 /// Unreferenced blobs younger than this stay: another process may be about to reference them.
 const PRUNE_AFTER: Duration = Duration::from_secs(3600);
@@ -137,6 +140,24 @@ impl Layout {
         File::open(&path).map_err(io_error("open", &path))
     }
 
+    /// Reads a blob of any size to its end: whether it is there and is what its name says.
+    pub fn check(&self, blob: &Descriptor) -> Result<(), LayoutError> {
+        let path = self.blob_path(&blob.digest);
+        let mut file = File::open(&path).map_err(io_error("read", &path))?;
+        let mut hasher = Hasher::new(blob.digest.algorithm());
+        let mut piece = vec![0; 256 << 10];
+        loop {
+            match file.read(&mut piece).map_err(io_error("read", &path))? {
+                0 => break,
+                length => hasher.update(&piece[..length]),
+            }
+        }
+        match hasher.finish() {
+            found if found == blob.digest => Ok(()),
+            found => Err(LayoutError::Corrupt { path, found }),
+        }
+    }
+
     /// Begins a blob of any size.
     pub fn stage(&self) -> Result<Staged, LayoutError> {
         Ok(HashingWriter::new(self.stage_file()?))
@@ -150,19 +171,9 @@ impl Layout {
         Ok((digest, size))
     }
 
-    /// A file for content whose digest is already known; invisible until [`Layout::adopt`].
-    pub fn stage_file(&self) -> Result<NamedTempFile, LayoutError> {
+    fn stage_file(&self) -> Result<NamedTempFile, LayoutError> {
         let staging = self.dir.join(".staging");
         NamedTempFile::new_in(&staging).map_err(io_error("write a blob in", &staging))
-    }
-
-    /// Makes a file visible under a digest its content was checked against.
-    pub fn adopt(&self, file: NamedTempFile, digest: &Digest) -> Result<(), LayoutError> {
-        let path = self.blob_path(digest);
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(io_error("make the directory", parent))?;
-        }
-        persist(file, &path)
     }
 
     /// Takes over a blob of another layout, as a hard link where the file system can.

@@ -36,6 +36,7 @@ pub mod push;
 pub mod registry;
 pub mod sign;
 pub mod tarball;
+pub mod wire;
 
 pub mod digest;
 pub mod document;

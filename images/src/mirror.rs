@@ -2,10 +2,12 @@
 //!
 //! `declaration` reads `images/mirror.toml`, `select` decides which tags a rule takes, `lock` remembers what each of them is. A run
 //! `observe`s both sides by HEAD, makes a `plan` (pure), and `sync` carries it out: each image is `survey`ed, checked and
-//! `transfer`red; `scan` and `attest` come before its tag moves. `verify` proves the result, `rollback` undoes it.
+//! `transfer`red; `scan` and `attest` come before its tag moves. `verify` proves the result, `rollback` undoes it. Where there is
+//! no network between, `bundle` carries it over.
 //!
 //! It deletes nothing at a destination, and a tag there never names something incomplete.
 
+pub mod bundle;
 pub mod declaration;
 pub mod select;
 
@@ -15,8 +17,10 @@ pub mod plan;
 mod attest;
 mod error;
 mod observe;
+mod place;
 mod rollback;
 mod scan;
+mod signature;
 mod survey;
 mod sync;
 mod transfer;
@@ -32,7 +36,7 @@ pub use plan::{Action, Forecast, Plan, Seen, Step, plan};
 pub use rollback::{RollbackError, rollback};
 pub use select::{Decision, Selection};
 pub use survey::{Objection, Survey};
-pub use sync::{Promoted, SyncError, Synced, backup_tag, sync};
+pub use sync::{Promoted, Run, SyncError, Synced, backup_tag, sync};
 pub use transfer::Moves;
 pub use verify::{Age, Fault, Verified, age, verify};
 

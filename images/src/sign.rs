@@ -1,6 +1,8 @@
 //! Signatures that `cosign verify --key` accepts: a statement about a digest, signed with an ECDSA P-256 key, under the tag that
 //! belongs to the digest. An image that has a signature keeps it.
 
+mod envelope;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
@@ -18,10 +20,12 @@ use crate::digest::Digest;
 use crate::document::{CONFIG, MANIFEST, Manifest, Raw};
 use crate::push::{Destination, Pushed};
 
+pub use envelope::{ENVELOPE, PublicKey};
+
 /// Media type of the statement.
-const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+pub(crate) const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 /// Annotation with the signature.
-const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+pub(crate) const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 
 /// A key that signs.
 pub struct Signer {
@@ -49,6 +53,12 @@ pub enum SignError {
     /// It is another kind of key, or encrypted.
     #[error("use the signing key {}: it is not an unencrypted ECDSA P-256 key in PKCS#8", path.display())]
     Key {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is another kind of public key.
+    #[error("use the key {}: it is not an ECDSA P-256 public key", path.display())]
+    PublicKey {
         /// The file.
         path: PathBuf,
     },
@@ -84,6 +94,9 @@ impl SignError {
                 "make one: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out cosign.key"
                     .to_string(),
             ),
+            SignError::PublicKey { .. } => {
+                Some("write it with: openssl pkey -in cosign.key -pubout -out cosign.pub".to_string())
+            }
             SignError::Registry { source, .. } => source.hint(),
             SignError::Random { .. } | SignError::Document { .. } => None,
         }

@@ -1,5 +1,6 @@
 //! The declaration: kind's own configuration format, `kind.x-k8s.io/v1alpha4`, read strictly.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,12 +12,27 @@ const API_VERSION: &str = "kind.x-k8s.io/v1alpha4";
 const KIND: &str = "Cluster";
 const DEFAULT_NAME: &str = "kind";
 
+/// `text` with every whole `reference` replaced: `a/b:1` is not a part of `a/b:10`.
+fn replaced(text: &str, reference: &str, by: &str) -> String {
+    let continues = |c: char| c.is_ascii_alphanumeric() || "._-:@/".contains(c);
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(reference) {
+        let is_whole = !before.ends_with(continues) && !after.starts_with(continues);
+        out.push_str(before);
+        out.push_str(if is_whole { by } else { reference });
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
 /// A cluster as declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterSpec {
     /// The file it was read from.
     pub file: PathBuf,
-    /// The file's text, which kind itself reads.
+    /// The text, which kind itself reads.
     pub text: String,
     /// The cluster's name.
     pub name: String,
@@ -54,7 +70,7 @@ pub struct Node {
     /// Folders of the host the node sees.
     pub extra_mounts: Vec<Mount>,
     /// Labels of the node.
-    pub labels: std::collections::BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
     /// YAML merged into this node's kubeadm configuration.
     pub kubeadm_config_patches: Vec<String>,
 }
@@ -160,6 +176,20 @@ fn loopback() -> String {
 }
 
 impl ClusterSpec {
+    /// The same cluster with other node images, as written → as pulled.
+    pub fn with_images(&self, images: &BTreeMap<String, String>) -> ClusterSpec {
+        let mut spec = self.clone();
+        for image in spec.nodes.iter_mut().filter_map(|node| node.image.as_mut()) {
+            if let Some(pulled) = images.get(image) {
+                *image = pulled.clone();
+            }
+        }
+        for (written, pulled) in images {
+            spec.text = replaced(&spec.text, written, pulled);
+        }
+        spec
+    }
+
     /// Reads a declaration.
     pub fn load(file: &Path) -> Result<ClusterSpec, SpecError> {
         let text = fs::read_to_string(file)

@@ -117,6 +117,12 @@ pub fn render(
     Ok(Rendered { components: rendered.collect::<Result<_, _>>()?, without: without.to_vec() })
 }
 
+/// Every image the components name as it is written, each once.
+pub fn images(components: &Components) -> BTreeSet<String> {
+    let objects = components.iter().flat_map(|component| &component.objects);
+    objects.flat_map(|object| pod::containers(&object.value)).map(|(_, _, image)| image.to_owned()).collect()
+}
+
 fn render_component(
     component: &Component,
     images: &BTreeMap<String, String>,

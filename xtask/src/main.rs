@@ -38,7 +38,7 @@ enum Command {
     Plan(Passed),
     /// Build proven OCI images
     BuildImages(Passed),
-    /// Copy images to an approved registry and pin them there: plan, sync, verify, status, rollback, why
+    /// Copy images to an approved registry and pin them there: plan, sync, verify, status, rollback, why, bundle, load
     Mirror(Passed),
     /// Judge where images come from
     Policy(Passed),
@@ -52,7 +52,7 @@ enum Command {
     Report(Passed),
     /// Look for what this machine lacks, with the command that installs it
     Doctor(Passed),
-    /// Measure against the field's other tools: images
+    /// Measure against the field's other tools: images, mirror
     Bench(Passed),
     /// Check the sources: format, lints, layers, names, paths, generated files
     Check(check::Arguments),

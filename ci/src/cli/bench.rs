@@ -2,6 +2,7 @@
 
 mod content;
 mod images;
+mod mirror;
 mod peer;
 
 use clap::{Args, Subcommand};
@@ -18,10 +19,12 @@ pub(super) struct Arguments {
 #[derive(Subcommand)]
 enum What {
     Images(images::Arguments),
+    Mirror(mirror::Arguments),
 }
 
 pub(super) async fn run(arguments: Arguments) -> Outcome {
     match arguments.what {
         What::Images(arguments) => images::run(arguments).await,
+        What::Mirror(arguments) => mirror::run(arguments).await,
     }
 }

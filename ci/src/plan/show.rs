@@ -1,5 +1,6 @@
 //! A plan as text for people.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -70,7 +71,13 @@ fn show_cluster(out: &mut fmt::Formatter<'_>, cluster: &Cluster) -> fmt::Result 
     };
     writeln!(out, "cluster {}: {}, {lifetime}", cluster.name, cluster.provider)?;
     writeln!(out, "  because {}", cluster.reason)?;
-    cluster.ignored.iter().try_for_each(|ignored| writeln!(out, "  ignored: {ignored}"))
+    cluster.ignored.iter().try_for_each(|ignored| writeln!(out, "  ignored: {ignored}"))?;
+    show_copies(out, &cluster.copies)
+}
+
+/// Images of others that are pulled from elsewhere than is written.
+fn show_copies(out: &mut fmt::Formatter<'_>, copies: &BTreeMap<String, String>) -> fmt::Result {
+    copies.iter().try_for_each(|(written, pulled)| writeln!(out, "  {written} is pulled from {pulled}"))
 }
 
 fn show_deploy(out: &mut fmt::Formatter<'_>, deploy: &Deploy) -> fmt::Result {
@@ -83,7 +90,7 @@ fn show_deploy(out: &mut fmt::Formatter<'_>, deploy: &Deploy) -> fmt::Result {
         let deadline = time(component.deadline);
         writeln!(out, "  {}: {} objects, ready within {deadline}{needs}", component.name, component.objects)?;
     }
-    Ok(())
+    show_copies(out, &deploy.copies)
 }
 
 fn show_tier(out: &mut fmt::Formatter<'_>, tier: &PlannedTier) -> fmt::Result {

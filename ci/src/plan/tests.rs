@@ -86,6 +86,7 @@ fn declaration(pipeline: &str) -> Declaration {
         ])),
         requirements: None,
         provenance: None,
+        lock: Lock::empty(),
     }
 }
 
@@ -145,6 +146,27 @@ fn what_is_left_out_is_written_down() {
     let from = Request { from: Some(Stage::Deploy), ..Request::default() };
     let shown = [without, tier, from].map(|request| planned(PIPELINE, request));
     insta::assert_snapshot!(shown.join("\n"));
+}
+
+#[test]
+fn images_of_others_are_pulled_from_their_copies() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let lock = format!(
+        "version = 1\n[[image]]\nsource = \"docker.io/kindest/node\"\ndestination = \"quay.io/own/node\"\ntag = \"v1\"\ndigest = \"{digest}\"\nmedia-type = \"x\"\nsize = 1\nsince = \"2026-01-01T00:00:00Z\"\n"
+    );
+    let cluster = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n  - image: kindest/node:v1\n";
+    let declaration = Declaration {
+        lock: Lock::parse(&lock).unwrap(),
+        cluster: Some(ClusterSpec::parse(Path::new("cluster.yaml"), cluster).unwrap()),
+        ..declaration(PIPELINE)
+    };
+    let request = Request { root: "/w".into(), home: "/w/target/slipway".into(), ..Request::default() };
+    let plan = plan(&declaration, &facts(), &request).unwrap();
+    let copy = format!("quay.io/own/node:v1@{digest}");
+    assert!(plan.to_string().contains(&format!("  kindest/node:v1 is pulled from {copy}\n")), "{plan}");
+    let cluster = plan.cluster.unwrap();
+    assert_eq!(cluster.spec.nodes[0].image.as_ref(), Some(&copy));
+    assert!(cluster.spec.text.ends_with(&format!("  - image: {copy}\n")), "{}", cluster.spec.text);
 }
 
 #[test]

@@ -112,6 +112,7 @@ async fn ran(root: &Path, pipeline: &str) -> (Result<(), Reason>, String) {
         components: None,
         requirements: None,
         provenance: None,
+        lock: images::mirror::Lock::empty(),
     };
     let home = root.join("target/slipway");
     let request = Request { root: root.to_path_buf(), home: home.clone(), ..Request::default() };

@@ -1,14 +1,15 @@
 //! Blobs from a registry to a file: hashed on the way, continued where they broke off.
 
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::Repository;
 use super::error::ClientError;
@@ -20,9 +21,20 @@ use crate::layout::Layout;
 
 /// Pieces on their way from the socket to the disk.
 const IN_FLIGHT: usize = 8;
+/// Read at once of what an earlier process left.
+const REHASH: usize = 256 << 10;
 
 /// Told how many bytes have just moved.
 pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// How far a blob that is being fetched may be read by others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Arrival {
+    /// The file it is in; nothing before it has begun.
+    pub path: PathBuf,
+    /// Bytes from its beginning.
+    pub bytes: u64,
+}
 
 /// What the writing thread is told.
 enum Step {
@@ -67,37 +79,94 @@ impl Repository {
         }
     }
 
-    /// Fetches a blob of any size into a layout, unless it is there. Nothing becomes visible before it is verified. Returns the bytes moved.
+    /// Fetches a blob of any size into a layout, unless it is there; see [`Repository::fetch_blob_followed`].
     pub async fn fetch_blob(
         &self,
         blob: &Descriptor,
         layout: &Layout,
         progress: &Progress,
     ) -> Result<u64, ClientError> {
-        if layout.has(blob) {
-            return Ok(0);
-        }
-        let staged = layout.stage_file()?;
-        let path = staged.path().to_path_buf();
-        let file = staged.reopen().map_err(|source| ClientError::Local { step: "open", path, source })?;
-        let moved = self.download(blob, file, progress).await?;
-        layout.adopt(staged, &blob.digest)?;
-        Ok(moved)
+        let (arrival, _) = watch::channel(Arrival::default());
+        self.fetch_blob_followed(blob, layout, progress, &arrival).await
     }
 
-    /// Writes a blob to a file, from its beginning, and verifies size and digest. Returns the bytes moved, which can be more than the blob has.
-    pub async fn download(
+    /// Fetches a blob of any size into a layout, unless it is there. Nothing becomes visible before it is verified; what an earlier process left
+    /// of it is hashed again and continued. Returns the bytes moved.
+    /// `arrival` tells a [`super::Source::Arriving`] how far it may read: to the end only when all of it was verified.
+    pub async fn fetch_blob_followed(
+        &self,
+        blob: &Descriptor,
+        layout: &Layout,
+        progress: &Progress,
+        arrival: &watch::Sender<Arrival>,
+    ) -> Result<u64, ClientError> {
+        let complete = || Arrival { path: layout.blob_path(&blob.digest), bytes: blob.size };
+        if layout.has(blob) {
+            arrival.send_replace(complete());
+            return Ok(0);
+        }
+        let partial = layout.partial(&blob.digest)?;
+        let mut arrived = partial.size()?;
+        if arrived > blob.size {
+            partial.clear()?;
+            arrived = 0;
+        }
+        // What an earlier process left may turn out to be damaged: nobody reads it before all of it was verified.
+        let is_fresh = arrived == 0;
+        let told = |bytes: u64| {
+            if is_fresh {
+                let path = partial.path().to_path_buf();
+                arrival.send_replace(Arrival { path, bytes: bytes.min(blob.size.saturating_sub(1)) });
+            }
+        };
+        let mut outcome = self.download(blob, partial.reopen()?, arrived, progress, &told).await;
+        if arrived > 0 && matches!(outcome, Err(ClientError::Corrupt { .. })) {
+            // What was continued was not what it seemed to be: everything has to come again.
+            partial.clear()?;
+            outcome = self.download(blob, partial.reopen()?, 0, progress, &told).await;
+        }
+        match outcome {
+            Ok(moved) => {
+                partial.complete()?;
+                arrival.send_replace(complete());
+                Ok(moved)
+            }
+            Err(error @ ClientError::Corrupt { .. }) => {
+                partial.discard();
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Appends to a file that has the first bytes of a blob, and verifies size and digest. Returns the bytes moved, which can be more than the
+    /// blob has.
+    async fn download(
         &self,
         blob: &Descriptor,
         file: File,
+        arrived: u64,
         progress: &Progress,
+        told: &(impl Fn(u64) + Sync),
     ) -> Result<u64, ClientError> {
         let what = self.blob_name(blob);
         let (sender, receiver) = mpsc::channel(IN_FLIGHT);
         let hasher = Hasher::new(blob.digest.algorithm());
-        let writer = tokio::task::spawn_blocking(move || write(file, hasher, receiver));
-        let received = self.receive(blob, &what, &sender, progress).await;
-        drop(sender);
+        let (wrote, mut written) = watch::channel(0);
+        let writer = tokio::task::spawn_blocking(move || write(file, hasher, arrived, receiver, &wrote));
+        let (received, ()) = tokio::join!(
+            async {
+                let received = self.receive(blob, arrived, &what, &sender, progress).await;
+                drop(sender);
+                received
+            },
+            // Until the writer is gone, who has the other end.
+            async {
+                while written.changed().await.is_ok() {
+                    told(*written.borrow_and_update());
+                }
+            }
+        );
         let local = |source| ClientError::Local { step: "write", path: what.clone().into(), source };
         let written = writer.await.map_err(|error| local(std::io::Error::other(error)))?;
         // A full disk stops the receiving, too; it is the better reason.
@@ -113,13 +182,14 @@ impl Repository {
     async fn receive(
         &self,
         blob: &Descriptor,
+        arrived: u64,
         what: &str,
         sender: &mpsc::Sender<Step>,
         progress: &Progress,
     ) -> Result<u64, ClientError> {
         let url = self.url(&format!("blobs/{}", blob.digest))?;
-        let (mut at, mut furthest, mut moved, mut attempt) = (0, 0, 0, 1);
-        loop {
+        let (mut at, mut furthest, mut moved, mut attempt) = (arrived, arrived, 0, 1);
+        while at < blob.size {
             let mut request = Request::new(Method::GET, url.clone(), self.pull(), Action::Download);
             request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             if at > 0 {
@@ -175,7 +245,7 @@ impl Repository {
                 }
             }
             if at == blob.size {
-                return Ok(moved);
+                break;
             }
             let truncated = ClientError::Truncated { what: what.to_string(), found: at, expected: blob.size };
             let failed = Failed { trouble: Trouble::Connection, error: broken.unwrap_or(truncated) };
@@ -185,6 +255,7 @@ impl Repository {
             }
             attempt = self.client.next_attempt(&self.host, Action::Download, attempt, failed).await?;
         }
+        Ok(moved)
     }
 
     pub(super) fn blob_name(&self, blob: &Descriptor) -> String {
@@ -193,19 +264,36 @@ impl Repository {
 }
 
 /// Runs on a thread of its own until the sender is gone.
-fn write(mut file: File, hasher: Hasher, mut receiver: mpsc::Receiver<Step>) -> std::io::Result<Digest> {
+fn write(
+    mut file: File,
+    hasher: Hasher,
+    arrived: u64,
+    mut receiver: mpsc::Receiver<Step>,
+    wrote: &watch::Sender<u64>,
+) -> std::io::Result<Digest> {
     let fresh = hasher.clone();
     let mut hasher = hasher;
+    let mut before = vec![0; if arrived > 0 { REHASH } else { 0 }];
+    let mut rest = arrived;
+    while rest > 0 {
+        let wanted = before.len().min(usize::try_from(rest).unwrap_or(usize::MAX));
+        file.read_exact(&mut before[..wanted])?;
+        hasher.update(&before[..wanted]);
+        rest -= wanted as u64;
+    }
+    wrote.send_replace(arrived);
     while let Some(step) = receiver.blocking_recv() {
         match step {
             Step::Piece(piece) => {
                 hasher.update(&piece);
                 file.write_all(&piece)?;
+                wrote.send_modify(|wrote| *wrote += piece.len() as u64);
             }
             Step::Restart => {
                 hasher = fresh.clone();
+                // Writing goes on at the end of the file, which is its beginning now.
                 file.set_len(0)?;
-                file.seek(SeekFrom::Start(0))?;
+                wrote.send_replace(0);
             }
         }
     }

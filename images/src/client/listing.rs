@@ -46,29 +46,39 @@ impl Repository {
         subject: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Vec<Descriptor>, ClientError> {
+        let mut found = match self.listed_referrers(subject, artifact_type).await? {
+            Some(listed) => listed,
+            None => self.tagged_referrers(subject).await?,
+        };
+        // Whoever filtered, the result is the same.
+        found.retain(|one| artifact_type.is_none_or(|wanted| one.artifact_type.as_deref() == Some(wanted)));
+        Ok(found)
+    }
+
+    /// The manifests about `subject` as the registry lists them; nothing if it keeps no such list. It may filter by type or not.
+    pub async fn listed_referrers(
+        &self,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Option<Vec<Descriptor>>, ClientError> {
         let mut url = self.url(&format!("referrers/{subject}"))?;
         if let Some(artifact_type) = artifact_type {
             url.query_pairs_mut().append_pair("artifactType", artifact_type);
         }
-        let mut found = match self.pages(url, INDEX).await? {
-            Some(pages) => {
-                let mut found = Vec::new();
-                for Fetched { body, url, .. } in pages {
-                    let page: Index =
-                        serde_json::from_slice(&body).map_err(|error| protocol(&url, error.to_string()))?;
-                    found.extend(page.manifests);
-                }
-                found
-            }
-            None => self.fallback(subject).await?.map_or(Vec::new(), |(_, index)| index.manifests),
-        };
+        let Some(pages) = self.pages(url, INDEX).await? else { return Ok(None) };
+        let mut found = Vec::new();
         let mut seen = BTreeSet::new();
-        found.retain(|descriptor| {
-            // Whoever filtered, the result is the same.
-            artifact_type.is_none_or(|wanted| descriptor.artifact_type.as_deref() == Some(wanted))
-                && seen.insert(descriptor.digest.clone())
-        });
-        Ok(found)
+        for Fetched { body, url, .. } in pages {
+            let page: Index =
+                serde_json::from_slice(&body).map_err(|error| protocol(&url, error.to_string()))?;
+            found.extend(page.manifests.into_iter().filter(|one| seen.insert(one.digest.clone())));
+        }
+        Ok(Some(found))
+    }
+
+    /// The manifests about `subject` that are listed under its fallback tag.
+    pub async fn tagged_referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, ClientError> {
+        Ok(self.fallback(subject).await?.map_or(Vec::new(), |(_, index)| index.manifests))
     }
 
     /// Adds a manifest to the list under its subject's fallback tag.
@@ -126,7 +136,7 @@ impl Repository {
 }
 
 /// `sha256-<hex>`: where lists of referrers are without the API for them.
-fn fallback_tag(subject: &Digest) -> String {
+pub(crate) fn fallback_tag(subject: &Digest) -> String {
     // Long enough for any tag; SHA-512 is cut as the specification says.
     let text = format!("{}-{}", subject.algorithm().name(), subject.hex());
     text.chars().take(128).collect()

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::auth::Known;
 use super::credentials::{Credential, Credentials};
 use super::error::ClientError;
+use super::flow::Flow;
 use super::hosts::{ClientIdentity, HostOptions};
 use super::retry::{self, Trouble};
 use super::{Client, Options, Scopes, redirect};
@@ -28,6 +29,8 @@ const ERROR_LIMIT: usize = 64 << 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Silence on an open connection that is taken for its end.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes a second below which an upload is taken for stuck. What has arrived is not sent again.
+const SLOWEST: u64 = 32 << 10;
 
 /// One registry: how to reach it, and what it taught us.
 pub(super) struct Host {
@@ -36,6 +39,8 @@ pub(super) struct Host {
     /// Where it answers.
     pub base: Url,
     pub http: reqwest::Client,
+    /// For bodies of any size: how long an answer takes is up to them.
+    uploads: reqwest::Client,
     pub private_redirects: bool,
     credentials: Credentials,
     known: tokio::sync::Mutex<Known>,
@@ -43,6 +48,8 @@ pub(super) struct Host {
     windows: Mutex<BTreeMap<Action, Instant>>,
     /// What the registry last said is left of its quota of manifest reads.
     remaining: Mutex<Option<u32>>,
+    /// How many requests it gets at once.
+    flow: Flow,
 }
 
 impl std::fmt::Debug for Host {
@@ -85,16 +92,20 @@ impl Host {
             }
             false => secure,
         };
-        let http = http_client(options, is_neighbour, base.scheme() == "https").map_err(unusable)?;
+        let tls = base.scheme() == "https";
+        let http = http_client(options, is_neighbour, tls, Some(READ_TIMEOUT)).map_err(unusable)?;
+        let uploads = http_client(options, is_neighbour, tls, None).map_err(unusable)?;
         Ok(Host {
             name: name.to_string(),
             base,
             http,
+            uploads,
             private_redirects: options.private_redirects,
             credentials,
             known: tokio::sync::Mutex::default(),
             windows: Mutex::default(),
             remaining: Mutex::default(),
+            flow: Flow::new(),
         })
     }
 
@@ -129,6 +140,14 @@ impl Host {
         }
     }
 
+    /// Notes whether the registry keeps up.
+    fn note_load(&self, status: StatusCode) {
+        match status.as_u16() {
+            429 | 500..=599 => self.flow.refused(Instant::now()),
+            _ => self.flow.answered(),
+        }
+    }
+
     /// Waits until the registry may be asked again.
     async fn wait_for_window(&self, action: Action) {
         let until = self.windows.lock().unwrap_or_else(PoisonError::into_inner).get(&action).copied();
@@ -145,16 +164,23 @@ impl Host {
     }
 }
 
-fn http_client(options: &HostOptions, is_neighbour: bool, tls: bool) -> Result<reqwest::Client, String> {
+fn http_client(
+    options: &HostOptions,
+    is_neighbour: bool,
+    tls: bool,
+    silence: Option<Duration>,
+) -> Result<reqwest::Client, String> {
     // Whoever installs a provider first decides for the process; any will do.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("slipway/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
         .tcp_nodelay(true)
         .redirect(reqwest::redirect::Policy::none())
         .tls_danger_accept_invalid_certs(options.skip_verification);
+    if let Some(silence) = silence {
+        builder = builder.read_timeout(silence);
+    }
     if is_neighbour {
         builder = builder.no_proxy();
     }
@@ -306,11 +332,16 @@ impl Client {
                 Payload::Nothing => builder,
                 Payload::Bytes(bytes) => builder.body(bytes.clone()),
             };
-            let response = match builder.send().await {
+            let sent = {
+                let _turn = host.flow.turn().await;
+                builder.send().await
+            };
+            let response = match sent {
                 Ok(response) => response,
                 Err(error) => return Ok(Err(no_answer(&method, &url, error))),
             };
             let status = response.status();
+            host.note_load(status);
             if at_home {
                 host.note_quota(response.headers());
             }
@@ -366,7 +397,10 @@ impl Client {
         let Request { method, url, headers, payload: _, scopes, action } = request;
         let at_home = redirect::check(&host.base, &url, host.private_redirects)?;
         host.wait_for_window(action).await;
-        let mut builder = host.http.request(method.clone(), url.clone()).headers(headers).body(body);
+        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        let patience = READ_TIMEOUT + Duration::from_secs(length.unwrap_or_default() / SLOWEST);
+        let request = host.uploads.request(method.clone(), url.clone()).timeout(patience);
+        let mut builder = request.headers(headers).body(body);
         let authorization = match at_home {
             true => host.known.lock().await.authorization(host, &scopes).await?,
             false => None,
@@ -374,11 +408,16 @@ impl Client {
         if let Some(authorization) = &authorization {
             builder = builder.header(AUTHORIZATION, authorization.clone());
         }
-        let response = match builder.send().await {
+        let sent = {
+            let _turn = host.flow.turn().await;
+            builder.send().await
+        };
+        let response = match sent {
             Ok(response) => response,
             Err(error) => return Ok(Err(no_answer(&method, &url, error))),
         };
         let status = response.status();
+        host.note_load(status);
         if status == StatusCode::UNAUTHORIZED && at_home {
             // The token may have run out; the next attempt gets another.
             host.known.lock().await.challenged(response.headers(), &scopes, authorization.as_ref());

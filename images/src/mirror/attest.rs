@@ -1,98 +1,167 @@
-//! What is said about a copy, beside the copy: where it came from, as an in-toto statement; and for an index that was shortened, the
-//! original, so that signatures of it can still be checked.
+//! What is said about a copy, beside the copy: where it came from, as an in-toto statement, signed where there is a key; and for an
+//! index that was shortened, the original, so that signatures of it can still be checked.
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::declaration::{FILE, Rule};
+use super::error::{MirrorFailure, failed};
 use super::survey::Survey;
 use crate::client::{ClientError, Progress, Repository, Source};
-use crate::document::{Descriptor, MANIFEST, Raw};
+use crate::digest::Digest;
+use crate::document::{Manifest, Raw, artifact};
+use crate::sign::{ENVELOPE, PublicKey, Signer};
 
-/// Artifact type of a statement about a copy.
+/// Type of an in-toto statement.
 const STATEMENT: &str = "application/vnd.in-toto+json";
 /// What the statement states.
 const COPIED: &str = "https://kubernaut.ai/attestations/copied/v1";
 /// Artifact type of an original index.
 const UPSTREAM: &str = "application/vnd.slipway.upstream-index.v1";
-/// Media type of `{}`.
-const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+/// A statement is a small document.
+const LIMIT: usize = 1 << 20;
 
-/// Where an image came from and what was checked, as an in-toto statement v1.
-pub(super) fn statement(
-    rule: &Rule,
-    tag: &str,
-    survey: &Survey,
-    scan: Option<&Value>,
-    now: Timestamp,
-) -> Value {
-    let upstream = survey.upstream.as_ref().unwrap_or(&survey.top);
-    let digest = |raw: &Raw| json!({raw.digest.algorithm().name(): raw.digest.hex()});
-    let platforms: Vec<String> = survey.platforms().into_keys().collect();
-    json!({
-        "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{"name": rule.destination.to_string(), "digest": digest(&survey.top)}],
-        "predicateType": COPIED,
-        "predicate": {
-            "source": {"uri": format!("{}:{tag}", rule.source), "digest": digest(upstream)},
-            "copiedAt": now.to_string(),
-            "rule": {"uri": FILE, "line": rule.line},
-            "checked": {
-                "platforms": platforms,
-                "bytes": survey.size(),
-                "maximumBytes": rule.maximum_size,
-                "minimumAgeSeconds": rule.minimum_age.as_secs(),
-                "created": survey.created.map(|created| created.to_string()),
-                "scan": scan,
-            },
-            "tool": concat!("slipway ", env!("CARGO_PKG_VERSION")),
-        },
-    })
+/// Where an image came from and what was checked.
+pub(super) struct Statement<'a> {
+    pub rule: &'a Rule,
+    pub tag: &'a str,
+    pub survey: &'a Survey,
+    pub scan: Option<&'a Value>,
 }
 
-/// Attaches a statement to what it is about.
+impl Statement<'_> {
+    /// As an in-toto statement v1.
+    fn document(&self, now: Timestamp) -> Value {
+        let Statement { rule, tag, survey, scan } = self;
+        let upstream = survey.upstream.as_ref().unwrap_or(&survey.top);
+        let digest = |raw: &Raw| json!({raw.digest.algorithm().name(): raw.digest.hex()});
+        let platforms: Vec<String> = survey.platforms().into_keys().collect();
+        json!({
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{"name": rule.destination.to_string(), "digest": digest(&survey.top)}],
+            "predicateType": COPIED,
+            "predicate": {
+                "source": {"uri": format!("{}:{tag}", rule.source), "digest": digest(upstream)},
+                "copiedAt": now.to_string(),
+                "rule": {"uri": FILE, "line": rule.line},
+                "checked": {
+                    "platforms": platforms,
+                    "bytes": survey.size(),
+                    "maximumBytes": rule.maximum_size,
+                    "minimumAgeSeconds": rule.minimum_age.as_secs(),
+                    "created": survey.created.map(|created| created.to_string()),
+                    "signature": rule.signature_key,
+                    "scan": scan,
+                },
+                "tool": concat!("slipway ", env!("CARGO_PKG_VERSION")),
+            },
+        })
+    }
+}
+
+/// Attaches a statement to the image it is about, and the original of a shortened index. `was_there` says that an earlier run got as far
+/// as the image: what it attached is not attached again.
 pub(super) async fn attach(
     destination: &Repository,
-    subject: &Raw,
-    statement: &Value,
-) -> Result<(), ClientError> {
-    let blob = Raw::new(STATEMENT, statement.to_string());
-    artifact(destination, subject, STATEMENT, blob).await
+    statement: &Statement<'_>,
+    signer: Option<&Signer>,
+    was_there: bool,
+) -> Result<(), MirrorFailure> {
+    let Statement { rule, tag, survey, .. } = statement;
+    let failed = || failed("write what is said about", &rule.destination, tag);
+    let kind = if signer.is_some() { ENVELOPE } else { STATEMENT };
+    let known: Vec<Option<String>> = match was_there {
+        true => {
+            let listed = destination.referrers(&survey.top.digest, None).await.map_err(failed())?;
+            listed.into_iter().map(|one| one.artifact_type).collect()
+        }
+        false => Vec::new(),
+    };
+    let is_known = |kind: &str| known.iter().any(|known| known.as_deref() == Some(kind));
+    if let Some(upstream) = &survey.upstream
+        && !is_known(UPSTREAM)
+    {
+        store(destination, &survey.top, UPSTREAM, upstream).await.map_err(failed())?;
+    }
+    if is_known(kind) {
+        return Ok(());
+    }
+    let document = statement.document(Timestamp::now()).to_string();
+    let content = match signer {
+        None => Raw::new(STATEMENT, document),
+        Some(signer) => {
+            let envelope = signer.envelope(STATEMENT, document.as_bytes());
+            let envelope = envelope.ok_or_else(|| MirrorFailure::Unsigned {
+                image: super::error::name(&rule.destination, tag),
+            })?;
+            Raw::new(ENVELOPE, envelope.to_string())
+        }
+    };
+    store(destination, &survey.top, kind, &content).await.map_err(failed())
 }
 
-/// Attaches the original of a shortened index; the same one is attached once.
-pub(super) async fn attach_upstream(
-    destination: &Repository,
-    subject: &Raw,
-    upstream: &Raw,
-) -> Result<(), ClientError> {
-    artifact(destination, subject, UPSTREAM, upstream.clone()).await
-}
-
-/// One blob about `subject`.
-async fn artifact(
+/// One document about `subject`. The config of such manifests is in the repository already.
+async fn store(
     destination: &Repository,
     subject: &Raw,
     kind: &str,
-    content: Raw,
+    content: &Raw,
 ) -> Result<(), ClientError> {
-    let empty = Raw::new(EMPTY, "{}");
-    for raw in [&empty, &content] {
-        let blob = raw.descriptor();
-        if destination.head_blob(&blob.digest).await?.is_none() {
-            let quiet: Progress = std::sync::Arc::new(|_| {});
-            destination.push_blob(&blob, &Source::Bytes(raw.bytes.clone()), None, &quiet).await?;
+    let blob = content.descriptor();
+    // The same original belongs to every tag that is shortened to the same image.
+    if destination.head_blob(&blob.digest).await?.is_none() {
+        let quiet: Progress = Arc::new(|_| {});
+        destination.push_blob(&blob, &Source::Bytes(content.bytes.clone()), None, &quiet).await?;
+    }
+    let manifest = artifact(kind, content, &subject.descriptor()).map_err(|error| ClientError::Protocol {
+        url: destination.name().to_owned(),
+        problem: error.to_string(),
+    })?;
+    destination.put_manifest(&manifest, &[]).await?;
+    Ok(())
+}
+
+/// What was found beside a copy.
+pub(super) struct Attached {
+    /// Digests of the original indexes.
+    pub upstream: Vec<Digest>,
+    /// Whether the statement about the copy has the signature that was asked for.
+    pub signed: bool,
+}
+
+/// Reads what is said about a copy: the originals, verified by their digests, and whether a statement signed with `key` names it.
+pub(super) async fn read(
+    destination: &Repository,
+    subject: &Digest,
+    key: Option<&PublicKey>,
+) -> Result<Attached, ClientError> {
+    let mut attached = Attached { upstream: Vec::new(), signed: false };
+    for listed in destination.referrers(subject, None).await? {
+        let kind = listed.artifact_type.as_deref();
+        let wanted = kind == Some(UPSTREAM) || (kind == Some(ENVELOPE) && key.is_some());
+        if !wanted {
+            continue;
+        }
+        let Some(raw) = destination.manifest(&listed.digest.to_string()).await? else { continue };
+        let Ok(manifest) = serde_json::from_slice::<Manifest>(&raw.bytes) else { continue };
+        let Some(layer) = manifest.layers.first() else { continue };
+        let content = destination.blob(layer, LIMIT).await?;
+        match (kind, key) {
+            (Some(UPSTREAM), _) => attached.upstream.push(layer.digest.clone()),
+            (_, Some(key)) => attached.signed |= names(&content, key, subject),
+            _ => {}
         }
     }
-    let entry = |descriptor: Descriptor| json!({"mediaType": descriptor.media_type, "digest": descriptor.digest, "size": descriptor.size});
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "artifactType": kind,
-        "config": entry(empty.descriptor()),
-        "layers": [entry(content.descriptor())],
-        "subject": entry(subject.descriptor()),
-    });
-    destination.put_manifest(&Raw::new(MANIFEST, manifest.to_string()), &[]).await?;
-    Ok(())
+    Ok(attached)
+}
+
+/// Whether an envelope has a good signature and its statement is about `subject`.
+fn names(envelope: &[u8], key: &PublicKey, subject: &Digest) -> bool {
+    let statement = key.open(envelope).and_then(|payload| serde_json::from_slice::<Value>(&payload).ok());
+    statement.is_some_and(|statement| {
+        statement["predicateType"] == COPIED
+            && statement["subject"][0]["digest"][subject.algorithm().name()] == subject.hex()
+    })
 }

@@ -46,6 +46,8 @@ pub struct Rule {
     pub minimum_age: Duration,
     /// Largest image that is taken, in bytes over all its platforms.
     pub maximum_size: u64,
+    /// Public key, relative to the workspace, that has to have signed an image for it to be taken.
+    pub signature_key: Option<PathBuf>,
     /// Line of the rule, for whoever asks why.
     pub line: usize,
 }
@@ -133,12 +135,13 @@ struct Image {
     referrers: Option<bool>,
     minimum_age: Option<Spanned<String>>,
     maximum_size: Option<Spanned<String>>,
+    signature_key: Option<Spanned<PathBuf>>,
 }
 
 /// Weekly, on Monday morning.
 const SCHEDULE: &str = "17 4 * * 1";
-/// Weekly, and a day for a run that failed.
-const MAX_LOCK_AGE: Duration = Duration::from_secs(8 * 24 * 3600);
+/// Two weekly runs, and a day. The date in a lock is renewed when it is half as old, so that a weekly run with nothing to do changes nothing.
+const MAX_LOCK_AGE: Duration = Duration::from_secs(15 * 24 * 3600);
 /// 4 GiB: above it nearly always a mistake.
 const MAXIMUM_SIZE: u64 = 4 << 30;
 
@@ -193,6 +196,7 @@ fn checked_rule(image: Image, at: Range<usize>, defaults: &Defaults, line: usize
         referrers,
         minimum_age,
         maximum_size,
+        signature_key,
     } = image;
     if tags.is_empty() && globs.is_empty() && versions.is_none() {
         let hint = "add `tags`, `globs` or `versions`".to_owned();
@@ -207,6 +211,14 @@ fn checked_rule(image: Image, at: Range<usize>, defaults: &Defaults, line: usize
     }
     if let Some(newest) = newest.as_ref().filter(|newest| *newest.get_ref() == 0) {
         return Err(Mistake::new(newest.span(), "`newest` must be at least 1", None));
+    }
+    if let (Some(key), Some(false)) = (&signature_key, referrers.or(defaults.referrers)) {
+        let hint = "leave out `referrers = false`".to_owned();
+        return Err(Mistake::new(
+            key.span(),
+            "signatures are referrers, which this rule leaves out",
+            Some(hint),
+        ));
     }
     let exact = tags.into_iter().map(|tag| match is_tag(tag.get_ref()) {
         true => Ok(tag.into_inner()),
@@ -229,6 +241,7 @@ fn checked_rule(image: Image, at: Range<usize>, defaults: &Defaults, line: usize
         referrers: referrers.or(defaults.referrers).unwrap_or(true),
         minimum_age: age.map_or(Ok(Duration::ZERO), duration)?,
         maximum_size: size.map_or(Ok(MAXIMUM_SIZE), bytes)?,
+        signature_key: signature_key.map(Spanned::into_inner),
         line,
     })
 }
@@ -367,6 +380,7 @@ maximum-size = "500MB"
             mistake("17 4 * * 1", "weekly"),
             mistake("linux/arm64", "linux/aarch64"),
             mistake("newest = 2", "newst = 2"),
+            mistake("newest = 2", "referrers = false\nsignature-key = \"key.pub\""),
         ];
         insta::assert_snapshot!(shown.join("\n\n"), @r#"
         images/mirror.toml:13:1: `quay.io/jordigilh/golang` is the destination of line 8 already
@@ -422,11 +436,17 @@ maximum-size = "500MB"
         5 | platforms = ["linux/amd64", "linux/aarch64"]
           |                             ^^^^^^^^^^^^^^^
 
-        images/mirror.toml:17:1: unknown field `newst`, expected one of `source`, `destination`, `tags`, `globs`, `versions`, `suffix`, `newest`, `exclude`, `platforms`, `referrers`, `minimum-age`, `maximum-size`
+        images/mirror.toml:17:1: unknown field `newst`, expected one of `source`, `destination`, `tags`, `globs`, `versions`, `suffix`, `newest`, `exclude`, `platforms`, `referrers`, `minimum-age`, `maximum-size`, `signature-key`
            |
         17 | newst = 2
            | ^^^^^
            = hint: did you mean `newest`?
+
+        images/mirror.toml:18:17: signatures are referrers, which this rule leaves out
+           |
+        18 | signature-key = "key.pub"
+           |                 ^^^^^^^^^
+           = hint: leave out `referrers = false`
         "#);
     }
 }

@@ -6,6 +6,7 @@ use super::declaration::Repository;
 use super::survey::Objection;
 use crate::client::{ClientError, ErrorKind};
 use crate::layout::LayoutError;
+use crate::sign::SignError;
 
 /// One tag could not be mirrored or verified.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +59,20 @@ pub enum MirrorFailure {
         /// What it said.
         problem: String,
     },
+    /// What is said about it could not be signed.
+    #[error("sign what is said about `{image}`: there are no random numbers")]
+    Unsigned {
+        /// The image.
+        image: String,
+    },
+    /// The key its signature is to be checked with.
+    #[error("check the signature of `{image}`")]
+    Key {
+        /// The image.
+        image: String,
+        /// Why.
+        source: Box<SignError>,
+    },
     /// The local cache.
     #[error(transparent)]
     Cache(#[from] LayoutError),
@@ -100,7 +115,10 @@ impl MirrorFailure {
             },
             MirrorFailure::Refused { .. } | MirrorFailure::Scan { .. } => Standing::Policy,
             MirrorFailure::Moved { .. } | MirrorFailure::NoBackup { .. } => Standing::Drift,
-            MirrorFailure::Malformed { .. } | MirrorFailure::Cache(_) => Standing::Unavailable,
+            MirrorFailure::Malformed { .. }
+            | MirrorFailure::Unsigned { .. }
+            | MirrorFailure::Key { .. }
+            | MirrorFailure::Cache(_) => Standing::Unavailable,
         }
     }
 
@@ -114,7 +132,10 @@ impl MirrorFailure {
                 Some("only a tag that was moved by `mirror sync --update` has a previous digest".to_owned())
             }
             MirrorFailure::Cache(error) => error.hint(),
-            MirrorFailure::Malformed { .. } | MirrorFailure::Scan { .. } => None,
+            MirrorFailure::Key { source, .. } => source.hint(),
+            MirrorFailure::Malformed { .. } | MirrorFailure::Scan { .. } | MirrorFailure::Unsigned { .. } => {
+                None
+            }
         }
     }
 }

@@ -44,6 +44,9 @@ pub struct Locked {
     /// Digest the tag had at the source, where platforms were left out and it therefore differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<Digest>,
+    /// It was rolled back: `upstream` is what the source had then, not what this is a copy of.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
     /// Bytes of all its platforms, each blob counted once.
     pub size: u64,
     /// When the tag got this digest.
@@ -165,18 +168,18 @@ impl Lock {
     }
 
     /// Where an image is to be pulled from: the mirrored copy of `wanted`, by digest. `wanted` may name the source or the
-    /// destination; without a tag there is nothing to look up.
+    /// destination, by tag, digest or both; without either there is nothing to look up.
     pub fn resolve(&self, wanted: &Reference) -> Option<String> {
         let repository = format!("{}/{}", wanted.registry, wanted.repository);
-        let tag = wanted.tag.as_deref()?;
-        let found = self.images.values().find(|locked| {
-            locked.tag == tag && (locked.source == repository || locked.destination == repository)
-        })?;
-        let same = wanted
-            .digest
-            .as_ref()
-            .is_none_or(|digest| *digest == found.digest || digest == found.at_source());
-        same.then(|| found.reference())
+        let is_wanted = |locked: &&Locked| {
+            let tag = wanted.tag.as_ref().is_none_or(|tag| *tag == locked.tag);
+            let digest = wanted.digest.as_ref().is_none_or(|digest| {
+                *digest == locked.digest || (!locked.held && digest == locked.at_source())
+            });
+            tag && digest && (locked.source == repository || locked.destination == repository)
+        };
+        let is_named = wanted.tag.is_some() || wanted.digest.is_some();
+        self.images.values().filter(|_| is_named).find(is_wanted).map(Locked::reference)
     }
 }
 
@@ -201,6 +204,7 @@ pub(super) mod tests {
             digest: digest(digit),
             media_type: crate::document::INDEX.into(),
             upstream: None,
+            held: false,
             size: 1000,
             since: "2026-01-09T20:00:00Z".parse().unwrap(),
             platforms: [("linux/amd64".to_owned(), digest('b'))].into(),
@@ -270,6 +274,7 @@ pub(super) mod tests {
             ("quay.io/own/golang:1.25".to_owned(), Some(&copy)),
             (format!("docker.io/library/golang:1.25@{}", digest('c')), Some(&copy)),
             (format!("docker.io/library/golang:1.25@{}", digest('9')), None),
+            (format!("docker.io/library/golang@{}", digest('c')), Some(&copy)),
             ("docker.io/library/golang:1.24".to_owned(), None),
             ("docker.io/library/golang".to_owned(), None),
         ] {

@@ -1,5 +1,6 @@
 //! Going back: the tag gets the digest it had before, which a later `sync` respects.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -7,8 +8,14 @@ use jiff::Timestamp;
 use super::declaration::Repository;
 use super::error::{MirrorFailure, failed, name};
 use super::lock::{Lock, LockError};
+use super::survey::platform_name;
 use super::sync::{Promoted, backup_tag};
-use crate::client::Client;
+use crate::client::{self, Client, ClientError};
+use crate::digest::Digest;
+use crate::document::{ImageConfig, Index, Manifest, Raw, is_index};
+
+/// A config is a small document.
+const CONFIG_LIMIT: usize = 8 << 20;
 
 /// Why a tag could not go back.
 #[derive(Debug, thiserror::Error)]
@@ -47,12 +54,34 @@ pub async fn rollback(
     }
     // What the source has now stays known, so that it is not taken for something new.
     locked.upstream = Some(locked.at_source().clone());
+    locked.held = true;
     locked.digest = previous.digest.clone();
     locked.media_type = previous.media_type.clone();
     locked.since = Timestamp::now();
-    locked.platforms.clear();
+    locked.platforms = platforms(&repository, &previous).await.map_err(failed())?;
     locked.referrers.clear();
     lock.insert(locked);
     lock.store(root)?;
     Ok(Promoted { image, digest: previous.digest, previous: current.map(|current| current.digest) })
+}
+
+/// Digest of the manifest of each platform, as far as the image says.
+async fn platforms(
+    repository: &client::Repository,
+    image: &Raw,
+) -> Result<BTreeMap<String, Digest>, ClientError> {
+    if let Ok(index) = serde_json::from_slice::<Index>(&image.bytes)
+        && is_index(&image.media_type)
+    {
+        let named = index.manifests.into_iter().filter_map(|one| {
+            Some((platform_name(one.platform.as_ref()?), one.digest))
+                .filter(|(name, _)| name != "unknown/unknown")
+        });
+        return Ok(named.collect());
+    }
+    let Ok(manifest) = serde_json::from_slice::<Manifest>(&image.bytes) else { return Ok(BTreeMap::new()) };
+    let config = repository.blob(&manifest.config, CONFIG_LIMIT).await?;
+    let config = serde_json::from_slice::<ImageConfig>(&config);
+    let named = config.map(|config| (format!("{}/{}", config.os, config.architecture), image.digest.clone()));
+    Ok(named.into_iter().collect())
 }

@@ -2,28 +2,32 @@
 //!
 //! Only manifests and configs are read here; layers move later, when every image of the run is known.
 
+mod companions;
+mod objection;
 mod trim;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use serde::Serialize;
 
-use super::declaration::Rule;
+use super::declaration::{self, Rule};
 use super::error::{MirrorFailure, failed, name};
-use crate::client::{Client, Repository};
+use crate::client::{Client, Progress, Repository};
 use crate::digest::Digest;
 use crate::document::{Descriptor, ImageConfig, Index, Manifest, Raw, is_index};
+use crate::layout::Layout;
+use crate::platform::Platform;
+pub(super) use companions::Companions;
+pub use objection::Objection;
 use trim::Trimmed;
+pub(super) use trim::platform_name;
 
-/// Manifests read side by side.
-const SIDE_BY_SIDE: usize = 4;
+/// Documents of one image read side by side.
+const SIDE_BY_SIDE: usize = 8;
 /// A config is a small document.
-const CONFIG_LIMIT: usize = 8 << 20;
-/// Endings of the tags under which cosign keeps what refers to a digest.
-const COSIGN: [&str; 3] = ["sig", "att", "sbom"];
+const CONFIG_LIMIT: u64 = 8 << 20;
 
 /// An image as it will be at the destination.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub struct Survey {
     pub blobs: BTreeMap<Digest, Descriptor>,
     /// When it was made: the newest of its platforms.
     pub created: Option<Timestamp>,
+    /// Configs that were fetched to read them, and are in the cache now: how many, and their bytes.
+    pub fetched: (usize, u64),
 }
 
 /// A manifest about another one.
@@ -51,33 +57,6 @@ pub struct Referrer {
     pub kind: String,
     /// The tag under which it is found, for those that have no `subject`.
     pub tag: Option<String>,
-}
-
-/// What a rule has against an image.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Objection {
-    /// Platforms that it must have are missing.
-    Platforms {
-        /// Those.
-        missing: Vec<String>,
-        /// What it has.
-        has: Vec<String>,
-    },
-    /// It is too large.
-    Size {
-        /// Its bytes.
-        bytes: u64,
-        /// How many there may be.
-        limit: u64,
-    },
-    /// It is too young, or does not say how old it is.
-    Age {
-        /// When it was made.
-        created: Option<String>,
-        /// From when it may be taken.
-        from: Option<String>,
-    },
 }
 
 impl Survey {
@@ -123,60 +102,32 @@ impl Survey {
     }
 }
 
-impl Objection {
-    /// The edit that helps.
-    pub fn hint(&self) -> String {
-        match self {
-            Objection::Platforms { .. } => {
-                "change `platforms` of its rule in images/mirror.toml, or take another tag"
-            }
-            Objection::Size { .. } => {
-                "raise `maximum-size` of its rule in images/mirror.toml if that is meant"
-            }
-            Objection::Age { .. } => "wait, or lower `minimum-age` of its rule in images/mirror.toml",
-        }
-        .to_owned()
-    }
+/// Where an image is surveyed, and how much of it is wanted.
+#[derive(Clone, Copy)]
+pub(super) struct Sight<'a> {
+    pub client: &'a Client,
+    pub place: &'a declaration::Repository,
+    /// Others are left out; empty means all.
+    pub platforms: &'a [Platform],
+    /// Where configs are kept, so that they cross the network once.
+    pub cache: &'a Layout,
+    /// What finds signatures and SBOMs, where they are wanted.
+    pub companions: Option<&'a Companions>,
+    /// What they can be about besides: the original of an image that was shortened before.
+    pub original: Option<&'a Digest>,
 }
 
-impl fmt::Display for Objection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Objection::Platforms { missing, has } if has.is_empty() => {
-                write!(f, "it lacks {} and names no platform at all", missing.join(", "))
-            }
-            Objection::Platforms { missing, has } => {
-                write!(f, "it lacks {}; it has {}", missing.join(", "), has.join(", "))
-            }
-            Objection::Size { bytes, limit } => write!(f, "it has {bytes} bytes, more than {limit}"),
-            Objection::Age { created: None, .. } => f.write_str("it does not say when it was made"),
-            Objection::Age { created: Some(created), from } => {
-                write!(
-                    f,
-                    "it was made on {created} and may be taken from {}",
-                    from.as_deref().unwrap_or("never")
-                )
-            }
-        }
-    }
-}
-
-/// Reads an image of the source by its digest.
-pub async fn survey(
-    client: &Client,
-    rule: &Rule,
-    tag: &str,
-    digest: &Digest,
-) -> Result<Survey, MirrorFailure> {
-    let image = name(&rule.source, tag);
-    let failed = || failed("read", &rule.source, tag);
-    let repository = client.repository(&rule.source.registry, &rule.source.name).map_err(failed())?;
-    let top = repository.manifest(&digest.to_string()).await.map_err(failed())?;
+/// Reads an image by its digest.
+pub(super) async fn survey(sight: Sight<'_>, tag: &str, digest: &Digest) -> Result<Survey, MirrorFailure> {
+    let Sight { client, place, platforms, cache, companions, original } = sight;
+    let image = name(place, tag);
+    let repository = client.repository(&place.registry, &place.name).map_err(failed("read", place, tag))?;
+    let top = repository.manifest(&digest.to_string()).await.map_err(failed("read", place, tag))?;
     let top = top.ok_or_else(|| MirrorFailure::Moved { image: image.clone() })?;
     let malformed = |problem: String| MirrorFailure::Malformed { image: image.clone(), problem };
 
     let (top, upstream, children) = if is_index(&top.media_type) {
-        let Trimmed { kept, index } = trim::trim(&top, &rule.platforms).map_err(malformed)?;
+        let Trimmed { kept, index } = trim::trim(&top, platforms).map_err(malformed)?;
         match index {
             Some(trimmed) => (trimmed, Some(top), kept),
             None => (top, None, kept),
@@ -184,55 +135,113 @@ pub async fn survey(
     } else {
         (top, None, Vec::new())
     };
-    let manifests: Vec<(Raw, Option<String>)> = stream::iter(children)
+    let mut manifests: Vec<(Raw, Option<String>)> = stream::iter(children)
         .map(async |child| {
             let platform =
-                child.platform.as_ref().map(trim::platform_name).filter(|name| name != "unknown/unknown");
+                child.platform.as_ref().map(platform_name).filter(|name| name != "unknown/unknown");
             Ok::<_, MirrorFailure>((read(&repository, &child.digest, &image).await?, platform))
         })
         .buffered(SIDE_BY_SIDE)
         .try_collect()
         .await?;
-    let mut survey =
-        Survey { top, upstream, manifests, referrers: Vec::new(), blobs: BTreeMap::new(), created: None };
-    complete(&mut survey, &repository, &image).await?;
-    if rule.referrers {
-        survey.referrers = referrers(&repository, &survey, &image).await?;
-        for referrer in &survey.referrers {
-            add_blobs(&mut survey.blobs, &referrer.raw, &image)?;
-        }
+    if !is_index(&top.media_type) {
+        manifests.push((top.clone(), None));
     }
+    let mut survey = Survey {
+        top,
+        upstream,
+        manifests,
+        referrers: Vec::new(),
+        blobs: BTreeMap::new(),
+        created: None,
+        fetched: (0, 0),
+    };
+    let configs = survey.add_manifests(&image)?;
+    let subjects = survey.subjects(original);
+    let (configs, referrers) = tokio::try_join!(read_configs(&repository, cache, &configs, &image), async {
+        match companions {
+            Some(companions) => companions.of(&subjects, &image).await,
+            None => Ok(Vec::new()),
+        }
+    })?;
+    survey.add_configs(configs);
+    for referrer in &referrers {
+        add_blobs(&mut survey.blobs, &referrer.raw, &image)?;
+    }
+    survey.referrers = referrers;
     Ok(survey)
 }
 
-/// The blobs of its images, when they were made, and the platform of an image without an index.
-async fn complete(survey: &mut Survey, repository: &Repository, image: &str) -> Result<(), MirrorFailure> {
-    if !is_index(&survey.top.media_type) {
-        survey.manifests.push((survey.top.clone(), None));
+impl Survey {
+    /// Takes in the blobs of its manifests; gives the configs of those that are images, with the manifest each belongs to.
+    fn add_manifests(&mut self, image: &str) -> Result<Vec<(usize, Descriptor)>, MirrorFailure> {
+        let mut configs = Vec::new();
+        for (index, (raw, _)) in self.manifests.iter().enumerate() {
+            if is_index(&raw.media_type) {
+                let problem = format!("the index {} lists another index", self.top.digest);
+                return Err(MirrorFailure::Malformed { image: image.to_owned(), problem });
+            }
+            let config = add_blobs(&mut self.blobs, raw, image)?.config;
+            let is_image = config.media_type.ends_with("image.config.v1+json")
+                || config.media_type == "application/vnd.docker.container.image.v1+json";
+            if is_image {
+                configs.push((index, config));
+            }
+        }
+        Ok(configs)
     }
-    for index in 0..survey.manifests.len() {
-        let (raw, platform) = survey.manifests[index].clone();
-        if is_index(&raw.media_type) {
-            let problem = format!("the index {} lists another index", survey.top.digest);
-            return Err(MirrorFailure::Malformed { image: image.to_owned(), problem });
-        }
-        let manifest = add_blobs(&mut survey.blobs, &raw, image)?;
-        let is_image = manifest.config.media_type.ends_with("image.config.v1+json")
-            || manifest.config.media_type == "application/vnd.docker.container.image.v1+json";
-        if !is_image {
-            continue;
-        }
-        let failed =
-            |source| MirrorFailure::Registry { doing: "read the config of", image: image.to_owned(), source };
-        let config = repository.blob(&manifest.config, CONFIG_LIMIT).await.map_err(failed)?;
-        let Ok(config) = serde_json::from_slice::<ImageConfig>(&config) else { continue };
-        let created = config.created.and_then(|created| created.parse::<Timestamp>().ok());
-        survey.created = survey.created.max(created);
-        if platform.is_none() && survey.top.digest == raw.digest {
-            survey.manifests[index].1 = Some(format!("{}/{}", config.os, config.architecture));
+
+    /// When it was made, and the platform of an image without an index.
+    fn add_configs(&mut self, configs: Vec<(usize, Option<ImageConfig>, u64)>) {
+        for (index, config, fetched) in configs {
+            self.fetched.0 += usize::from(fetched > 0);
+            self.fetched.1 += fetched;
+            let Some(config) = config else { continue };
+            let created = config.created.and_then(|created| created.parse::<Timestamp>().ok());
+            self.created = self.created.max(created);
+            let (raw, platform) = &mut self.manifests[index];
+            if platform.is_none() && raw.digest == self.top.digest {
+                *platform = Some(format!("{}/{}", config.os, config.architecture));
+            }
         }
     }
-    Ok(())
+
+    /// Everything a signature or an SBOM can be about, the image itself first.
+    fn subjects(&self, original: Option<&Digest>) -> Vec<Digest> {
+        let mut subjects = vec![self.top.digest.clone()];
+        let below = self.manifests.iter().map(|(raw, _)| &raw.digest);
+        for digest in self.upstream.iter().map(|raw| &raw.digest).chain(original).chain(below) {
+            if !subjects.contains(digest) {
+                subjects.push(digest.clone());
+            }
+        }
+        subjects
+    }
+}
+
+/// Reads configs into the cache; gives what each says, unless it is unreadable, and the bytes that came for it.
+async fn read_configs(
+    repository: &Repository,
+    cache: &Layout,
+    configs: &[(usize, Descriptor)],
+    image: &str,
+) -> Result<Vec<(usize, Option<ImageConfig>, u64)>, MirrorFailure> {
+    let failed =
+        |source| MirrorFailure::Registry { doing: "read the config of", image: image.to_owned(), source };
+    stream::iter(configs)
+        .map(async |(index, config)| {
+            if config.size > CONFIG_LIMIT {
+                let problem = format!("the config {} has {} bytes", config.digest, config.size);
+                return Err(MirrorFailure::Malformed { image: image.to_owned(), problem });
+            }
+            let quiet: Progress = Arc::new(|_| {});
+            let fetched = repository.fetch_blob(config, cache, &quiet).await.map_err(failed)?;
+            let raw = cache.read(config)?;
+            Ok((*index, serde_json::from_slice(&raw.bytes).ok(), fetched))
+        })
+        .buffered(SIDE_BY_SIDE)
+        .try_collect()
+        .await
 }
 
 fn add_blobs(
@@ -246,48 +255,11 @@ fn add_blobs(
             problem: format!("the manifest {}: {error}", raw.digest),
         })?;
     for blob in manifest.layers.iter().chain([&manifest.config]) {
-        // Layers that are to be fetched from elsewhere are not the registry's to give.
-        if !blob.media_type.contains("foreign") && !blob.media_type.contains("nondistributable") {
+        if !blob.is_elsewhere() {
             blobs.entry(blob.digest.clone()).or_insert_with(|| blob.clone());
         }
     }
     Ok(manifest)
-}
-
-/// Everything about the image and its manifests, by the referrers API (or its fallback tag) and by cosign's tags.
-async fn referrers(
-    repository: &Repository,
-    survey: &Survey,
-    image: &str,
-) -> Result<Vec<Referrer>, MirrorFailure> {
-    let subjects: BTreeSet<&Digest> = survey
-        .manifests
-        .iter()
-        .map(|(raw, _)| raw)
-        .chain([&survey.top])
-        .chain(&survey.upstream)
-        .map(|raw| &raw.digest)
-        .collect();
-    let failed =
-        |source| MirrorFailure::Registry { doing: "read the referrers of", image: image.to_owned(), source };
-    let mut found = Vec::new();
-    let mut known = BTreeSet::new();
-    for subject in subjects {
-        for descriptor in repository.referrers(subject, None).await.map_err(failed)? {
-            if known.insert(descriptor.digest.clone()) {
-                let raw = read(repository, &descriptor.digest, image).await?;
-                let kind = descriptor.artifact_type.unwrap_or(descriptor.media_type);
-                found.push(Referrer { raw, kind, tag: None });
-            }
-        }
-        for ending in COSIGN {
-            let tag = format!("{}-{}.{ending}", subject.algorithm().name(), subject.hex());
-            let Some(descriptor) = repository.head_manifest(&tag).await.map_err(failed)? else { continue };
-            let raw = read(repository, &descriptor.digest, image).await?;
-            found.push(Referrer { raw, kind: format!("cosign {ending}"), tag: Some(tag) });
-        }
-    }
-    Ok(found)
 }
 
 async fn read(repository: &Repository, digest: &Digest, image: &str) -> Result<Raw, MirrorFailure> {

@@ -12,20 +12,40 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::attest;
-use super::declaration::{Mirror, Rule};
+use super::declaration::{Mirror, Repository, Rule};
 use super::error::{MirrorFailure, Standing, failed, name};
 use super::lock::{Lock, LockError, Locked};
+use super::place::{move_tag, place};
 use super::plan::{Action, Plan, Step};
 use super::scan;
-use super::survey::{Survey, survey};
-use super::transfer::{Load, Moves, transfer};
+use super::signature;
+use super::survey::{Companions, Sight, Survey, survey};
+use super::transfer::{Keep, Load, Moves, transfer};
 use super::{MirrorEvent, Observer};
-use crate::client::{Client, Repository};
+use crate::client::Client;
 use crate::digest::Digest;
 use crate::layout::{Layout, LayoutError};
+use crate::sign::Signer;
 
 /// Images surveyed or promoted side by side.
-const SIDE_BY_SIDE: usize = 8;
+const SIDE_BY_SIDE: usize = 16;
+
+/// What a run works with.
+#[derive(Clone, Copy)]
+pub struct Run<'a> {
+    /// Speaks to both sides.
+    pub client: &'a Client,
+    /// What is declared.
+    pub mirror: &'a Mirror,
+    /// The workspace, for its lock.
+    pub root: &'a Path,
+    /// Where blobs are between source and destination.
+    pub cache: &'a Path,
+    /// Signs what is said about copies.
+    pub signer: Option<&'a Signer>,
+    /// Is told what happens.
+    pub observer: &'a Observer,
+}
 
 /// What a run did.
 #[derive(Debug, Default)]
@@ -82,23 +102,32 @@ pub fn backup_tag(tag: &str) -> String {
     format!("{head}.previous")
 }
 
+/// A step, its rule, and the image at its source.
+type Surveyed<'a> = (&'a Step, &'a Rule, Result<Survey, Arc<MirrorFailure>>);
+
 /// Carries out every writing step of `plan`.
-pub async fn sync(
-    client: &Client,
-    mirror: &Mirror,
-    plan: &Plan,
-    lock: &mut Lock,
-    root: &Path,
-    cache: &Path,
-    observer: &Observer,
-) -> Result<Synced, SyncError> {
-    let cache = Layout::open(cache)?;
+pub async fn sync(run: Run<'_>, plan: &Plan, lock: &mut Lock) -> Result<Synced, SyncError> {
+    let Run { client, mirror, root, observer, .. } = run;
+    let cache = Layout::open(run.cache)?;
     let mut synced = Synced::default();
-    let surveyed: Vec<(&Step, &Rule, Result<Survey, MirrorFailure>)> = stream::iter(plan.writes())
-        .filter_map(|step| async move { Some((step, rule_of(mirror, step)?)) })
+    let steps: Vec<(&Step, &Rule)> =
+        plan.writes().filter_map(|step| Some((step, rule_of(mirror, step)?))).collect();
+    let companions = companions(client, &steps).await;
+    let surveyed: Vec<Surveyed<'_>> = stream::iter(steps)
         .map(|(step, rule)| {
             let locked = lock.images.get(&(step.destination.clone(), step.tag.clone()));
-            async move { (step, rule, surveyed(client, rule, step, locked).await) }
+            let companions = companions.get(&rule.source).filter(|_| rule.referrers);
+            let cache = &cache;
+            async move {
+                let companions = match companions {
+                    Some(Ok(companions)) => Some(companions),
+                    Some(Err(failure)) => return (step, rule, Err(failure.clone())),
+                    None => None,
+                };
+                let (place, platforms) = (&rule.source, rule.platforms.as_slice());
+                let sight = Sight { client, place, platforms, cache, companions, original: None };
+                (step, rule, surveyed(sight, root, rule, step, locked).await.map_err(Arc::new))
+            }
         })
         .buffered(SIDE_BY_SIDE)
         .collect()
@@ -107,18 +136,21 @@ pub async fn sync(
     for (step, rule, outcome) in surveyed {
         match outcome {
             Ok(survey) => ready.push((step, rule, survey)),
-            Err(failure) => fail(&mut synced, Arc::new(failure), observer),
+            Err(failure) => fail(&mut synced, failure, observer),
         }
     }
-    let loads: Vec<Load<'_>> = ready.iter().map(|(_, rule, survey)| Load { rule, survey }).collect();
-    let (moves, lost) = transfer(client, &cache, &loads, observer).await;
+    let loads: Vec<Load<'_>> = ready
+        .iter()
+        .map(|(_, rule, survey)| Load { source: Some(&rule.source), destination: &rule.destination, survey })
+        .collect();
+    let (moves, lost) = transfer(client, &cache, Keep::Nothing, &loads, observer).await;
     synced.moves = moves;
     let mut promoting = stream::iter(ready.iter().map(|(step, rule, survey)| {
         let lost = lost_blob(survey, &lost);
         async move {
             match lost {
                 Some(failure) => Err(failure),
-                None => promote(client, mirror, rule, step, survey).await.map_err(Arc::new),
+                None => promote(run, rule, step, survey).await.map_err(Arc::new),
             }
         }
     }))
@@ -146,6 +178,8 @@ pub async fn sync(
         lock.checked = Some(now);
         synced.lock_changed |= lock.store(root)?;
     }
+    // What an image left behind that is not mirrored any more.
+    cache.prune()?;
     synced.promoted.sort_by(|a, b| a.image.cmp(&b.image));
     Ok(synced)
 }
@@ -163,85 +197,70 @@ fn lost_blob(survey: &Survey, lost: &BTreeMap<Digest, Arc<MirrorFailure>>) -> Op
     survey.blobs.keys().find_map(|digest| lost.get(digest)).cloned()
 }
 
+/// What finds signatures in each source, looked at once.
+async fn companions(
+    client: &Client,
+    steps: &[(&Step, &Rule)],
+) -> BTreeMap<Repository, Result<Companions, Arc<MirrorFailure>>> {
+    let mut places: Vec<&Repository> =
+        steps.iter().filter(|(_, rule)| rule.referrers).map(|(_, rule)| &rule.source).collect();
+    places.sort();
+    places.dedup();
+    stream::iter(places)
+        .map(async |place| (place.clone(), Companions::open(client, place).await.map_err(Arc::new)))
+        .buffer_unordered(SIDE_BY_SIDE)
+        .collect()
+        .await
+}
+
 /// Reads the image of a step and holds it against its rule.
 async fn surveyed(
-    client: &Client,
+    sight: Sight<'_>,
+    root: &Path,
     rule: &Rule,
     step: &Step,
     locked: Option<&Locked>,
 ) -> Result<Survey, MirrorFailure> {
     let (wanted, expected) = match (&step.action, locked) {
-        (Action::Restore { to, .. }, Some(locked)) => (locked.at_source(), Some(to)),
+        (Action::Restore { to, .. }, Some(locked)) if !locked.held => (locked.at_source(), Some(to)),
         (Action::Add { to } | Action::Update { to, .. } | Action::Restore { to, .. }, _) => (to, None),
         (Action::Keep | Action::Moved { .. } | Action::Vanished | Action::Unselected, _) => {
             return Err(MirrorFailure::Moved { image: name(&rule.source, &step.tag) });
         }
     };
-    let survey = survey(client, rule, &step.tag, wanted).await?;
+    let survey = survey(sight, &step.tag, wanted).await?;
     if expected.is_some_and(|expected| *expected != survey.top.digest) {
         let problem =
             format!("leaving platforms out of it gives {} now; its rule has changed", survey.top.digest);
         return Err(MirrorFailure::Malformed { image: name(&rule.source, &step.tag), problem });
     }
-    let objections = survey.objections(rule, Timestamp::now());
+    let mut objections = survey.objections(rule, Timestamp::now());
+    objections.extend(signature::check(sight.client, root, rule, &step.tag, &survey).await?);
     match objections.is_empty() {
         true => Ok(survey),
         false => Err(MirrorFailure::Refused { image: name(&rule.source, &step.tag), objections }),
     }
 }
 
-/// Quarantines an image by digest, lets it be scanned, then moves the tag.
+/// Quarantines an image by digest, lets it be scanned, says where it came from, then moves the tag.
 async fn promote(
-    client: &Client,
-    mirror: &Mirror,
+    run: Run<'_>,
     rule: &Rule,
     step: &Step,
     survey: &Survey,
 ) -> Result<(Locked, Promoted), MirrorFailure> {
     let failed = || failed("write", &rule.destination, &step.tag);
     let destination =
-        client.repository(&rule.destination.registry, &rule.destination.name).map_err(failed())?;
-    for raw in (Load { rule, survey }).documents() {
-        let tag = survey.referrers.iter().find(|referrer| referrer.raw.digest == raw.digest);
-        let tag = tag.and_then(|referrer| referrer.tag.as_deref());
-        let there = match tag {
-            Some(tag) => destination.head_manifest(tag).await.map_err(failed())?,
-            None => destination.head_manifest(&raw.digest.to_string()).await.map_err(failed())?,
-        };
-        if there.is_none_or(|there| there.digest != raw.digest) {
-            destination.put_manifest(raw, tag.as_slice()).await.map_err(failed())?;
-        }
-    }
+        run.client.repository(&rule.destination.registry, &rule.destination.name).map_err(failed())?;
+    let was_there = place(&destination, survey).await.map_err(failed())?;
     let quarantined = name(&rule.destination, &survey.top.digest.to_string());
-    let scan = scan::scan(&mirror.scanner, &quarantined).await?;
-    if let Some(upstream) = &survey.upstream {
-        attest::attach_upstream(&destination, &survey.top, upstream).await.map_err(failed())?;
-    }
-    let statement = attest::statement(rule, &step.tag, survey, scan.as_ref(), Timestamp::now());
-    attest::attach(&destination, &survey.top, &statement).await.map_err(failed())?;
-    let previous = move_tag(&destination, step, survey).await.map_err(failed())?;
+    let scan = scan::scan(&run.mirror.scanner, &quarantined).await?;
+    let statement = attest::Statement { rule, tag: &step.tag, survey, scan: scan.as_ref() };
+    attest::attach(&destination, &statement, run.signer, was_there).await?;
+    let previous = move_tag(&destination, &step.tag, &survey.top).await.map_err(failed())?;
     let promoted =
         Promoted { image: name(&rule.destination, &step.tag), digest: survey.top.digest.clone(), previous };
     Ok((locked(rule, step, survey), promoted))
-}
-
-/// Points the tag at the new image, and the backup tag at what it named before.
-async fn move_tag(
-    destination: &Repository,
-    step: &Step,
-    survey: &Survey,
-) -> Result<Option<Digest>, crate::client::ClientError> {
-    let current = destination.head_manifest(&step.tag).await?.map(|descriptor| descriptor.digest);
-    if current.as_ref() == Some(&survey.top.digest) {
-        return Ok(None);
-    }
-    if let Some(current) = &current
-        && let Some(raw) = destination.manifest(&current.to_string()).await?
-    {
-        destination.tag(&raw, &backup_tag(&step.tag)).await?;
-    }
-    destination.tag(&survey.top, &step.tag).await?;
-    Ok(current)
 }
 
 fn locked(rule: &Rule, step: &Step, survey: &Survey) -> Locked {
@@ -252,6 +271,7 @@ fn locked(rule: &Rule, step: &Step, survey: &Survey) -> Locked {
         digest: survey.top.digest.clone(),
         media_type: survey.top.media_type.clone(),
         upstream: survey.upstream.as_ref().map(|upstream| upstream.digest.clone()),
+        held: false,
         size: survey.size(),
         since: Timestamp::now(),
         platforms: survey.platforms(),

@@ -6,35 +6,38 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
 use serde::Serialize;
+use tokio::sync::watch;
 
-use super::declaration::{Repository, Rule};
+use super::declaration::Repository;
 use super::error::{MirrorFailure, failed};
 use super::survey::Survey;
 use super::{MirrorEvent, Observer};
-use crate::client::{Client, ClientError, Moved, Progress, Source};
+use crate::client::{Arrival, Client, ClientError, Moved, Progress, Source};
 use crate::digest::Digest;
-use crate::document::{Descriptor, Raw};
+use crate::document::{Descriptor, empty};
 use crate::layout::Layout;
 
 /// Blobs that move side by side.
-const MOVES: usize = 6;
+const MOVES: usize = 12;
 /// Questions asked side by side.
-const QUESTIONS: usize = 16;
+const QUESTIONS: usize = 32;
 
 /// One image of the run.
 #[derive(Clone, Copy)]
 pub(super) struct Load<'a> {
-    pub rule: &'a Rule,
+    /// Where its blobs can be had, unless they are in the cache.
+    pub source: Option<&'a Repository>,
+    pub destination: &'a Repository,
     pub survey: &'a Survey,
 }
 
-impl Load<'_> {
-    /// Every manifest, those that others name first.
-    pub fn documents(&self) -> impl Iterator<Item = &Raw> {
-        let Survey { top, manifests, referrers, .. } = self.survey;
-        let below = manifests.iter().map(|(raw, _)| raw).filter(|raw| raw.digest != top.digest);
-        below.chain([top]).chain(referrers.iter().map(|referrer| &referrer.raw))
-    }
+/// Whether blobs stay where they were put between source and destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// They were only there for this run.
+    Nothing,
+    /// They belong to somebody.
+    All,
 }
 
 /// What moved.
@@ -53,6 +56,17 @@ pub struct Moves {
     pub present: usize,
 }
 
+impl std::ops::AddAssign for Moves {
+    fn add_assign(&mut self, other: Moves) {
+        let Moves { fetched, fetched_bytes, sent, mounted, present } = other;
+        self.fetched += fetched;
+        self.fetched_bytes += fetched_bytes;
+        self.sent += sent;
+        self.mounted += mounted;
+        self.present += present;
+    }
+}
+
 /// A blob, where it can be had and where it is missing.
 struct Journey {
     blob: Descriptor,
@@ -65,13 +79,24 @@ struct Journey {
 pub(super) async fn transfer(
     client: &Client,
     cache: &Layout,
+    keep: Keep,
     loads: &[Load<'_>],
     observer: &Observer,
 ) -> (Moves, BTreeMap<Digest, Arc<MirrorFailure>>) {
-    let (mut journeys, mut failures) = survey_destinations(client, loads).await;
+    let (mut journeys, mut failures) = survey_destinations(client, keep, loads).await;
     let mut moves =
         Moves { present: journeys.iter().map(|journey| journey.present_in.len()).sum(), ..Moves::default() };
-    journeys.retain(|journey| !journey.missing_in.is_empty());
+    for load in loads {
+        moves.fetched += load.survey.fetched.0;
+        moves.fetched_bytes += load.survey.fetched.1;
+    }
+    journeys.retain(|journey| {
+        let moves = !journey.missing_in.is_empty();
+        if !moves && keep == Keep::Nothing {
+            forget(cache, &journey.blob.digest);
+        }
+        moves
+    });
     journeys.sort_by_key(|journey| std::cmp::Reverse(journey.blob.size));
     observer(MirrorEvent::Transfer {
         blobs: journeys.len(),
@@ -80,19 +105,18 @@ pub(super) async fn transfer(
     let outcomes: Vec<(Digest, Result<Moves, MirrorFailure>)> = stream::iter(journeys)
         .map(|journey| async {
             let digest = journey.blob.digest.clone();
-            (digest, travel(client, cache, journey, observer).await)
+            let outcome = travel(client, cache, journey, observer).await;
+            if keep == Keep::Nothing && outcome.is_ok() {
+                forget(cache, &digest);
+            }
+            (digest, outcome)
         })
         .buffer_unordered(MOVES)
         .collect()
         .await;
     for (digest, outcome) in outcomes {
         match outcome {
-            Ok(one) => {
-                moves.fetched += one.fetched;
-                moves.fetched_bytes += one.fetched_bytes;
-                moves.sent += one.sent;
-                moves.mounted += one.mounted;
-            }
+            Ok(one) => moves += one,
             Err(failure) => {
                 failures.insert(digest, Arc::new(failure));
             }
@@ -104,22 +128,23 @@ pub(super) async fn transfer(
 /// Asks each destination for each blob of the manifests it does not have yet.
 async fn survey_destinations(
     client: &Client,
+    keep: Keep,
     loads: &[Load<'_>],
 ) -> (Vec<Journey>, BTreeMap<Digest, Arc<MirrorFailure>>) {
     let mut journeys: BTreeMap<Digest, Journey> = BTreeMap::new();
     let mut questions: BTreeSet<(Repository, Digest)> = BTreeSet::new();
-    for load in loads {
-        for (digest, blob) in &load.survey.blobs {
-            let journey = journeys.entry(digest.clone()).or_insert_with(|| Journey {
+    // What will be said about a copy has the config of what has none, which is sent like any other blob.
+    let empty = Some(empty().descriptor()).filter(|_| keep == Keep::Nothing);
+    for Load { source, destination, survey } in loads {
+        for blob in survey.blobs.values().chain(&empty) {
+            let journey = journeys.entry(blob.digest.clone()).or_insert_with(|| Journey {
                 blob: blob.clone(),
                 sources: Vec::new(),
                 present_in: BTreeSet::new(),
                 missing_in: BTreeSet::new(),
             });
-            if !journey.sources.contains(&load.rule.source) {
-                journey.sources.push(load.rule.source.clone());
-            }
-            questions.insert((load.rule.destination.clone(), digest.clone()));
+            journey.sources.extend(source.filter(|source| !journey.sources.contains(source)).cloned());
+            questions.insert(((*destination).clone(), blob.digest.clone()));
         }
     }
     let answers: Vec<(Repository, Digest, Result<bool, MirrorFailure>)> = stream::iter(questions)
@@ -148,7 +173,7 @@ async fn has(client: &Client, repository: &Repository, digest: &Digest) -> Resul
     Ok(destination.head_blob(digest).await.map_err(failed())?.is_some())
 }
 
-/// Brings one blob everywhere.
+/// Brings one blob everywhere: to one repository of each registry first, from where the others take it.
 async fn travel(
     client: &Client,
     cache: &Layout,
@@ -157,39 +182,73 @@ async fn travel(
 ) -> Result<Moves, MirrorFailure> {
     let Journey { blob, sources, mut present_in, missing_in } = journey;
     let mut moves = Moves::default();
+    let mut later = Vec::new();
     for repository in missing_in {
-        // The source may be next door itself; the registry then has nothing to be sent.
-        let neighbours = present_in.iter().chain(&sources);
-        let neighbour = neighbours
-            .filter(|one| one.registry == repository.registry && one.name != repository.name)
-            .map(|one| one.name.clone())
-            .next();
-        let failed = || failed("send a blob to", &repository, "*");
-        let destination = client.repository(&repository.registry, &repository.name).map_err(failed())?;
-        // Fetched only when it cannot be mounted: a mount that is declined needs the bytes after all.
-        let mounted = match &neighbour {
-            Some(from) => destination.mount(&blob, from).await.map_err(failed())?,
-            None => false,
-        };
-        if mounted {
-            moves.mounted += 1;
-        } else {
-            let fetched = fetch(client, cache, &blob, &sources, observer).await?;
-            moves.fetched += usize::from(fetched > 0);
-            moves.fetched_bytes += fetched;
-            let source = Source::File(cache.blob_path(&blob.digest));
-            let quiet: Progress = Arc::new(|_| {});
-            match destination.push_blob(&blob, &source, None, &quiet).await.map_err(failed())? {
-                Moved::Mounted => moves.mounted += 1,
-                Moved::Uploaded => moves.sent += 1,
-            }
+        if present_in.iter().any(|one| one.registry == repository.registry) {
+            later.push(repository);
+            continue;
         }
+        moves += arrive(client, cache, &blob, &sources, &sources, &repository, observer).await?;
         present_in.insert(repository);
     }
-    // The cache is for a run that is killed, not for the next one; a file that stays is only in the way.
-    let _ = std::fs::remove_file(cache.blob_path(&blob.digest));
+    let neighbours: Vec<Repository> = present_in.into_iter().collect();
+    let mut rest = stream::iter(later)
+        .map(async |repository| {
+            arrive(client, cache, &blob, &neighbours, &sources, &repository, observer).await
+        })
+        .buffer_unordered(MOVES);
+    while let Some(outcome) = rest.next().await {
+        moves += outcome?;
+    }
+    drop(rest);
     observer(MirrorEvent::Blob { digest: blob.digest, bytes: blob.size });
     Ok(moves)
+}
+
+/// Brings one blob to one repository: mounted from a neighbour if that works, else fetched and sent.
+async fn arrive(
+    client: &Client,
+    cache: &Layout,
+    blob: &Descriptor,
+    neighbours: &[Repository],
+    sources: &[Repository],
+    repository: &Repository,
+    observer: &Observer,
+) -> Result<Moves, MirrorFailure> {
+    let mut moves = Moves::default();
+    let neighbour = neighbours
+        .iter()
+        .find(|one| one.registry == repository.registry && one.name != repository.name)
+        .map(|one| one.name.as_str());
+    let failed = || failed("send a blob to", repository, "*");
+    let destination = client.repository(&repository.registry, &repository.name).map_err(failed())?;
+    // Fetched only when it cannot be mounted: a mount that is declined needs the bytes after all.
+    let mounted = match neighbour {
+        Some(from) => destination.mount(blob, from).await.map_err(failed())?,
+        None => false,
+    };
+    if mounted {
+        moves.mounted += 1;
+        return Ok(moves);
+    }
+    let (arrival, arriving) = watch::channel(Arrival::default());
+    let (source, quiet): (_, Progress) = (Source::Arriving(arriving), Arc::new(|_| {}));
+    // Sent while it arrives; whichever fails ends the other.
+    let (fetched, sent) = tokio::try_join!(fetch(client, cache, blob, sources, observer, arrival), async {
+        destination.push_blob(blob, &source, None, &quiet).await.map_err(failed())
+    })?;
+    moves.fetched += usize::from(fetched > 0);
+    moves.fetched_bytes += fetched;
+    match sent {
+        Moved::Mounted => moves.mounted += 1,
+        Moved::Uploaded => moves.sent += 1,
+    }
+    Ok(moves)
+}
+
+/// The cache is for a run that is killed, not for the next one; a file that stays is only in the way.
+fn forget(cache: &Layout, digest: &Digest) {
+    let _ = std::fs::remove_file(cache.blob_path(digest));
 }
 
 /// Fetches a blob into the cache from the first source that has it. Returns the bytes that came.
@@ -199,14 +258,23 @@ async fn fetch(
     blob: &Descriptor,
     sources: &[Repository],
     observer: &Observer,
+    arrival: watch::Sender<Arrival>,
 ) -> Result<u64, MirrorFailure> {
     let mut missing = None;
+    let nothing = empty();
+    if blob.digest == nothing.digest && !cache.has(blob) {
+        cache.put(&nothing)?;
+    }
+    if cache.has(blob) {
+        arrival.send_replace(Arrival { path: cache.blob_path(&blob.digest), bytes: blob.size });
+        return Ok(0);
+    }
     for repository in sources {
         let failed = || failed("fetch a blob from", repository, "*");
         let source = client.repository(&repository.registry, &repository.name).map_err(failed())?;
         let told = observer.clone();
         let progress: Progress = Arc::new(move |bytes| told(MirrorEvent::Progress { bytes }));
-        match source.fetch_blob(blob, cache, &progress).await {
+        match source.fetch_blob_followed(blob, cache, &progress, &arrival).await {
             Ok(bytes) => return Ok(bytes),
             Err(error @ ClientError::NotFound { .. }) => missing = Some(failed()(error)),
             Err(error) => return Err(failed()(error)),
@@ -214,6 +282,7 @@ async fn fetch(
     }
     Err(missing.unwrap_or_else(|| MirrorFailure::Malformed {
         image: blob.digest.to_string(),
-        problem: "no source has it".to_owned(),
+        problem: "nothing at hand has it; is this bundle the difference to one that was not loaded?"
+            .to_owned(),
     }))
 }

@@ -7,12 +7,14 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use super::attest;
 use super::declaration::{Mirror, Repository};
 use super::error::{MirrorFailure, failed};
 use super::lock::{Lock, Locked};
 use super::survey::Objection;
 use crate::client::Client;
 use crate::document::{Index, Manifest, Raw, is_index};
+use crate::sign::PublicKey;
 
 /// Images looked at side by side, and blobs of each.
 const SIDE_BY_SIDE: usize = 8;
@@ -40,10 +42,11 @@ pub struct Verified {
     pub failures: Vec<Arc<MirrorFailure>>,
 }
 
-/// Looks at everything the lock names. `client` has no credentials where anonymous pull is to be proven.
-pub async fn verify(client: &Client, mirror: &Mirror, lock: &Lock) -> Verified {
+/// Looks at everything the lock names. `client` has no credentials where anonymous pull is to be proven. With a key each copy has to have a
+/// statement signed with it that says where it came from.
+pub async fn verify(client: &Client, mirror: &Mirror, lock: &Lock, key: Option<&PublicKey>) -> Verified {
     let outcomes: Vec<Result<(usize, Vec<Fault>), MirrorFailure>> = stream::iter(lock.images.values())
-        .map(|locked| one(client, mirror, locked))
+        .map(|locked| one(client, mirror, locked, key))
         .buffered(SIDE_BY_SIDE)
         .collect()
         .await;
@@ -65,6 +68,7 @@ async fn one(
     client: &Client,
     mirror: &Mirror,
     locked: &Locked,
+    key: Option<&PublicKey>,
 ) -> Result<(usize, Vec<Fault>), MirrorFailure> {
     let image = format!("{}:{}", locked.destination, locked.tag);
     let fault = |problem: String| Fault { image: image.clone(), problem };
@@ -113,6 +117,17 @@ async fn one(
             faults.push(fault(Objection::Platforms { missing, has: has() }.to_string()));
         }
     }
+    // From the shortened image to the original, whose digest is what upstream signed.
+    let upstream = locked.upstream.as_ref().filter(|_| !locked.held);
+    if upstream.is_some() || key.is_some() {
+        let attached = attest::read(&repository, &locked.digest, key).await.map_err(failed())?;
+        if let Some(upstream) = upstream.filter(|upstream| !attached.upstream.contains(upstream)) {
+            faults.push(fault(format!("the original index {upstream} is not attached to it")));
+        }
+        if key.is_some() && !attached.signed {
+            faults.push(fault("nothing signed with the key says where it came from".to_owned()));
+        }
+    }
     let looked_at = seen.len() + blobs.len();
     let missing: Vec<Option<String>> = stream::iter(blobs)
         .map(|(digest, size)| {
@@ -149,10 +164,7 @@ fn contents(raw: &Raw) -> Result<Contents, String> {
         return Ok(Contents::Index(index.manifests.into_iter().map(|one| one.digest.to_string()).collect()));
     }
     let manifest: Manifest = serde_json::from_slice(&raw.bytes).map_err(malformed)?;
-    let own =
-        manifest.layers.into_iter().chain([manifest.config]).filter(|blob| {
-            !blob.media_type.contains("foreign") && !blob.media_type.contains("nondistributable")
-        });
+    let own = manifest.layers.into_iter().chain([manifest.config]).filter(|blob| !blob.is_elsewhere());
     Ok(Contents::Blobs(own.map(|blob| (blob.digest.to_string(), blob.size)).collect()))
 }
 

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use images::Layout;
 use images::client::{Client, Source};
 use images::document::{CONFIG, Descriptor, DescriptorPlatform, INDEX, Index, LAYER_GZIP, Manifest, Raw};
 use images::mirror::{
-    self, Action, Lock, Mirror, Observed, Observer, Plan, Standing, Synced, backup_tag, declaration, observe,
-    plan, rollback, sync, verify,
+    self, Action, Lock, Mirror, Observed, Observer, Plan, Run, Standing, Synced, backup_tag, bundle,
+    declaration, observe, plan, rollback, sync, verify,
 };
 use images::registry::{Options, Running, serve};
+use images::sign::{PublicKey, Signer};
 use serde_json::json;
 
 use crate::content::{client, manifest, noise, quiet};
@@ -25,6 +28,7 @@ struct Setup {
     destination_seen: Scripted,
     client: Client,
     root: tempfile::TempDir,
+    signer: Option<Signer>,
 }
 
 impl Setup {
@@ -39,7 +43,7 @@ impl Setup {
         let destination = serve(Options::on_loopback(root.path().join("destination"))).await.unwrap();
         let source_seen = Scripted::before(source.address(), script).await;
         let destination_seen = Scripted::before(destination.address(), |_| None).await;
-        Setup { source, source_seen, destination, destination_seen, client: client(), root }
+        Setup { source, source_seen, destination, destination_seen, client: client(), root, signer: None }
     }
 
     fn mirror(&self, rules: &str) -> Mirror {
@@ -92,9 +96,16 @@ impl Setup {
         let mut lock = self.lock();
         let (plan, observed) = self.plan(mirror, &lock, update).await;
         assert!(observed.failures.is_empty(), "{:?}", observed.failures);
-        let nobody: Observer = Arc::new(|_| ());
-        let cache = self.root.path().join("cache");
-        sync(&self.client, mirror, &plan, &mut lock, self.root.path(), &cache, &nobody).await.unwrap()
+        let (observer, cache): (Observer, _) = (Arc::new(|_| ()), self.root.path().join("cache"));
+        let run = Run {
+            client: &self.client,
+            mirror,
+            root: self.root.path(),
+            cache: &cache,
+            signer: self.signer.as_ref(),
+            observer: &observer,
+        };
+        sync(run, &plan, &mut lock).await.unwrap()
     }
 
     fn lock(&self) -> Lock {
@@ -142,9 +153,8 @@ async fn each_blob_crosses_once_and_is_mounted_where_it_is_wanted_again() {
     assert!(synced.failures.is_empty(), "{:?}", synced.failures);
     assert_eq!(synced.promoted.len(), 3);
     assert!(synced.moves.mounted > 0, "{:?}", synced.moves);
-    // Configs are read for the survey as well; no layer is fetched twice.
     let layers = gets(&setup.source_seen.seen(), "/blobs/");
-    assert!(layers.values().all(|count| *count <= 2), "{layers:?}");
+    assert!(layers.values().all(|count| *count == 1), "{layers:?}");
     assert_eq!(layers[&images::Digest::of(&shared).to_string()], 1);
     assert_eq!(setup.digest("mirror/one", "v1").await, Some(one.digest.to_string()));
     let lock = setup.lock();
@@ -156,7 +166,7 @@ async fn each_blob_crosses_once_and_is_mounted_where_it_is_wanted_again() {
     let target = client().repository(&setup.destination.host(), "mirror/one").unwrap();
     let about = target.referrers(&one.digest, None).await.unwrap();
     assert_eq!(about.len(), 1, "{about:?}");
-    let verified = verify(&client(), &mirror, &lock).await;
+    let verified = verify(&client(), &mirror, &lock, None).await;
     assert_eq!((verified.sound, verified.faults.len(), verified.failures.len()), (3, 0, 0), "{verified:?}");
 }
 
@@ -201,6 +211,7 @@ async fn a_locked_tag_moves_when_asked_and_can_go_back() {
     rollback(&setup.client, &mut lock, setup.root.path(), two, "v1").await.unwrap();
     assert_eq!(setup.digest("mirror/two", "v1").await.as_ref(), Some(&old));
     assert_eq!(setup.digest("mirror/two", &backup_tag("v1")).await.as_ref(), Some(&new));
+    assert_eq!(verify(&client(), &mirror, &lock, None).await.faults, []);
     // It stays there.
     assert!(setup.run(&mirror, true).await.promoted.is_empty());
     let error = rollback(&setup.client, &mut lock, setup.root.path(), two, "v9").await.unwrap_err();
@@ -267,7 +278,206 @@ async fn signatures_and_sboms_come_along() {
         .filter_map(|one| one.artifact_type)
         .collect();
     assert!(kinds.contains(&"application/spdx+json".to_owned()) && kinds.len() == 2, "{kinds:?}");
-    assert_eq!(verify(&client(), &mirror, &setup.lock()).await.sound, 2);
+    assert_eq!(verify(&client(), &mirror, &setup.lock(), None).await.sound, 2);
+}
+
+/// A signer, and the file of its public key.
+fn keys(dir: &Path) -> (Signer, std::path::PathBuf) {
+    use base64::Engine as _;
+    use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+    let random = ring::rand::SystemRandom::new();
+    let pair = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).unwrap();
+    let pem = |kind: &str, der: &[u8]| {
+        let text = base64::engine::general_purpose::STANDARD.encode(der);
+        format!("-----BEGIN {kind} KEY-----\n{text}\n-----END {kind} KEY-----\n")
+    };
+    std::fs::write(dir.join("key.pem"), pem("PRIVATE", pair.as_ref())).unwrap();
+    let signer = Signer::read(&dir.join("key.pem")).unwrap();
+    let head =
+        [48, 89, 48, 19, 6, 7, 42, 134, 72, 206, 61, 2, 1, 6, 8, 42, 134, 72, 206, 61, 3, 1, 7, 3, 66, 0];
+    let public = dir.join("key.pub");
+    std::fs::write(&public, pem("PUBLIC", &[head.as_slice(), signer.public_key()].concat())).unwrap();
+    (signer, public)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_says_signed_where_it_came_from() {
+    let mut setup = Setup::new().await;
+    let (signer, public) = keys(setup.root.path());
+    setup.publish("library/one", "v1", BOTH, &[]).await;
+    setup.publish("library/two", "v1", &["linux/amd64", "linux/arm64", "linux/s390x"], &[]).await;
+    let mirror = setup.mirror(RULES);
+    setup.run(&mirror, false).await;
+    let key = PublicKey::read(&public).unwrap();
+    let unsigned = verify(&client(), &mirror, &setup.lock(), Some(&key)).await;
+    assert_eq!(unsigned.faults.len(), 2, "{unsigned:?}");
+    assert!(unsigned.faults[0].problem.contains("signed"), "{unsigned:?}");
+
+    // Copied anew with a key, they say so; nothing is said twice.
+    std::fs::remove_file(setup.root.path().join(mirror::lock::FILE)).unwrap();
+    setup.signer = Some(signer);
+    setup.run(&mirror, false).await;
+    std::fs::remove_file(setup.root.path().join(mirror::lock::FILE)).unwrap();
+    setup.run(&mirror, false).await;
+    let signed = verify(&client(), &mirror, &setup.lock(), Some(&key)).await;
+    assert_eq!((signed.sound, signed.faults), (2, vec![]));
+    let target = client().repository(&setup.destination.host(), "mirror/two").unwrap();
+    let digest = &setup.lock().get(&mirror.rules[1].destination, "v1").unwrap().digest.clone();
+    assert_eq!(target.referrers(digest, None).await.unwrap().len(), 3);
+    let other = tempfile::tempdir().unwrap();
+    let other = PublicKey::read(&keys(other.path()).1).unwrap();
+    assert_eq!(verify(&client(), &mirror, &setup.lock(), Some(&other)).await.faults.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_without_the_signature_its_rule_wants_is_refused() {
+    let setup = Setup::new().await;
+    let (signer, _) = keys(setup.root.path());
+    let signed = setup.publish("library/one", "v1", BOTH, &[]).await;
+    setup.publish("library/one", "v2", BOTH, &[&noise(2_000, 8)]).await;
+    let pushed = images::Pushed {
+        references: [("one".to_owned(), format!("{}/library/one@{}", setup.source.host(), signed.digest))]
+            .into(),
+        blobs: 0,
+        mounted: 0,
+        manifests: 0,
+        bytes: 0,
+        seconds: 0.0,
+    };
+    let destination: images::Destination = format!("{}/library", setup.source.host()).parse().unwrap();
+    images::sign::sign(&pushed, &destination, &client(), &signer).await.unwrap();
+    let rules = RULES.split("[[image]]").take(2).collect::<Vec<_>>().join("[[image]]");
+    let mirror =
+        setup.mirror(&rules.replace("globs = [\"*\"]", "globs = [\"v*\"]\nsignature-key = \"key.pub\""));
+    let synced = setup.run(&mirror, false).await;
+    assert_eq!((synced.promoted.len(), synced.failures.len()), (1, 1), "{synced:?}");
+    assert_eq!(synced.failures[0].standing(), Standing::Policy);
+    let told = synced.failures[0].to_string();
+    assert!(
+        told.contains("library/one:v2") && told.contains("no signature that is good with key.pub"),
+        "{told}"
+    );
+    // A key of somebody else opens nothing.
+    std::fs::remove_file(setup.root.path().join(mirror::lock::FILE)).unwrap();
+    keys(setup.root.path());
+    assert_eq!(setup.run(&mirror, false).await.failures.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_carries_everything_to_a_registry_without_network() {
+    let setup = Setup::new().await;
+    let shared = noise(60_000, 1);
+    setup.publish("library/one", "v1", BOTH, &[&shared]).await;
+    let two =
+        setup.publish("library/two", "v1", &["linux/amd64", "linux/arm64", "linux/s390x"], &[&shared]).await;
+    let upstream = client().repository(&setup.source.host(), "library/two").unwrap();
+    let body = noise(100, 77);
+    let blob = Descriptor::new("application/octet-stream", images::Digest::of(&body), 100);
+    upstream.push_blob(&blob, &Source::Bytes(body), None, &quiet()).await.unwrap();
+    let signature_tag = format!("sha256-{}.sig", two.digest.hex());
+    upstream.put_manifest(&manifest(&blob, &[], None), &[&signature_tag]).await.unwrap();
+    let mirror = setup.mirror(RULES);
+    setup.run(&mirror, false).await;
+    let old = setup.lock();
+    let nobody: Observer = Arc::new(|_| ());
+
+    let first = setup.root.path().join("first");
+    let written = bundle::write(&setup.client, &old, None, &first, &nobody).await.unwrap();
+    assert_eq!((written.images, written.left_out, written.failures.len()), (2, 0, 0), "{written:?}");
+    // Written again, nothing but documents is read.
+    let again = bundle::write(&setup.client, &old, None, &first, &nobody).await.unwrap();
+    assert_eq!(again.fetched.0, 0, "{again:?}");
+
+    setup.publish("library/one", "v2", BOTH, &[&shared, &noise(9_000, 5)]).await;
+    setup.run(&mirror, false).await;
+    let second = setup.root.path().join("second");
+    let delta = bundle::write(&setup.client, &setup.lock(), Some(&old), &second, &nobody).await.unwrap();
+    assert_eq!((delta.images, delta.failures.len()), (3, 0), "{delta:?}");
+    let there = Layout::open(&second).unwrap();
+    let shared = Descriptor::new(LAYER_GZIP, images::Digest::of(&shared), 60_000);
+    assert!(!there.has(&shared) && delta.left_out > 3, "{delta:?}");
+
+    let inside = serve(Options::on_loopback(setup.root.path().join("inside"))).await.unwrap();
+    let far = tempfile::tempdir().unwrap();
+    std::fs::create_dir(far.path().join("images")).unwrap();
+    let to = mirror::Repository { registry: inside.host(), name: "team".to_owned() };
+    let load = async |from: &Path| {
+        let mut lock = Lock::load(far.path()).unwrap();
+        bundle::load(&client(), from, Some(&to), &mut lock, far.path(), &nobody).await
+    };
+    // The difference alone is not enough, and says what is missing; nothing is tagged that is not complete.
+    let short = load(&second).await.unwrap();
+    assert!(!short.failures.is_empty(), "{short:?}");
+    assert!(short.failures[0].to_string().contains("is this bundle the difference"), "{}", short.failures[0]);
+    let loaded = load(&first).await.unwrap();
+    assert_eq!((loaded.promoted.len(), loaded.failures.len()), (2, 0), "{loaded:?}");
+    let loaded = load(&second).await.unwrap();
+    assert_eq!((loaded.promoted.len(), loaded.failures.len()), (3, 0), "{loaded:?}");
+    assert_eq!(load(&second).await.unwrap().moves.sent, 0);
+
+    let lock = Lock::load(far.path()).unwrap();
+    let nothing = declaration::parse("images/mirror.toml", "").unwrap();
+    let verified = verify(&client(), &nothing, &lock, None).await;
+    assert_eq!((verified.sound, verified.faults, verified.failures.len()), (3, vec![], 0));
+    let copied = client().repository(&inside.host(), "team/mirror/two").unwrap();
+    assert!(copied.head_manifest(&signature_tag).await.unwrap().is_some());
+    let wanted = format!("{}/mirror/two:v1", setup.destination_seen.host());
+    let resolved = lock.resolve(&wanted.parse().unwrap()).unwrap();
+    assert!(resolved.starts_with(&format!("{}/team/mirror/two:v1@sha256:", inside.host())), "{resolved}");
+
+    // What was damaged on the way is found before anything is sent.
+    std::fs::write(Layout::open(&first).unwrap().blob_path(&shared.digest), b"damaged").unwrap();
+    let error = load(&first).await.unwrap_err().to_string();
+    assert!(error.contains(shared.digest.hex()), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_run_received_is_continued_by_range() {
+    let setup = Setup::new().await;
+    let layers = [noise(300_000, 12), noise(300_000, 14)];
+    setup.publish("library/one", "v1", BOTH, &[&layers[0]]).await;
+    setup.publish("library/two", "v1", BOTH, &[&layers[1]]).await;
+    let mirror = setup.mirror(RULES);
+    let cache = Layout::open(setup.root.path().join("cache")).unwrap();
+    let digests = layers.clone().map(|layer| images::Digest::of(&layer));
+    // The second was damaged since it arrived.
+    for (digest, arrived) in digests.iter().zip([&layers[0][..100_000], &noise(100_000, 13)]) {
+        let partial = cache.partial(digest).unwrap();
+        std::io::Write::write_all(&mut partial.reopen().unwrap(), arrived).unwrap();
+    }
+    assert!(setup.run(&mirror, false).await.failures.is_empty());
+    let seen = setup.source_seen.seen();
+    let ranges = |digest: &images::Digest| {
+        let of_layer = seen.iter().filter(|seen| seen.method == "GET" && seen.path.ends_with(digest.hex()));
+        of_layer.map(|seen| seen.header("range").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(ranges(&digests[0]), ["bytes=100000-"]);
+    assert_eq!(ranges(&digests[1]), ["bytes=100000-", ""]);
+    assert_eq!(verify(&client(), &mirror, &setup.lock(), None).await.faults, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_has_too_much_gets_less_at_once_and_everything_arrives() {
+    let refusals = Arc::new(AtomicUsize::new(0));
+    let counted = refusals.clone();
+    let setup = Setup::with(move |seen| {
+        // Every request is refused once.
+        let refused = seen.nth == 0 && seen.path.contains("/blobs/");
+        refused.then(|| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Reply::status(429)
+        })
+    })
+    .await;
+    for tag in ["a", "b", "c"] {
+        setup.publish("library/one", tag, BOTH, &[&noise(4_000, u64::from(tag.as_bytes()[0]))]).await;
+    }
+    setup.publish("library/two", "v1", BOTH, &[]).await;
+    let mirror = setup.mirror(RULES);
+    let synced = setup.run(&mirror, false).await;
+    assert_eq!((synced.promoted.len(), synced.failures.len()), (4, 0), "{synced:?}");
+    assert!(refusals.load(Ordering::Relaxed) > 10);
+    assert_eq!(verify(&client(), &mirror, &setup.lock(), None).await.sound, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -289,7 +499,7 @@ async fn platforms_that_are_left_out_stay_known_by_the_original_index() {
     assert_eq!(copied.blob(&original.layers[0], 1 << 20).await.unwrap(), full.bytes);
     // Seen again, nothing has moved.
     assert!(setup.run(&mirror, true).await.promoted.is_empty());
-    assert_eq!(verify(&client(), &mirror, &lock).await.faults, []);
+    assert_eq!(verify(&client(), &mirror, &lock, None).await.faults, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -303,13 +513,13 @@ async fn what_the_destination_lost_is_found_and_restored() {
     let index: Index = serde_json::from_slice(&two.bytes).unwrap();
     target.delete_manifest("v1").await.unwrap();
     target.delete_manifest(&index.manifests[1].digest.to_string()).await.unwrap();
-    let verified = verify(&client(), &mirror, &setup.lock()).await;
+    let verified = verify(&client(), &mirror, &setup.lock(), None).await;
     let told: Vec<&str> = verified.faults.iter().map(|fault| fault.problem.as_str()).collect();
     assert!(told.iter().any(|problem| problem.contains("the tag does not exist")), "{told:?}");
     assert!(told.iter().any(|problem| problem.contains("is missing")), "{told:?}");
     let synced = setup.run(&mirror, false).await;
     assert_eq!(synced.promoted.len(), 1, "{synced:?}");
-    assert_eq!(verify(&client(), &mirror, &setup.lock()).await.faults, []);
+    assert_eq!(verify(&client(), &mirror, &setup.lock(), None).await.faults, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -355,7 +565,7 @@ async fn a_run_that_is_broken_off_anywhere_is_completed_by_the_next() {
         assert!(requests < 2_000);
     }
     assert_eq!(setup.lock().images.len(), 4);
-    let verified = verify(&client(), &mirror, &setup.lock()).await;
+    let verified = verify(&client(), &mirror, &setup.lock(), None).await;
     assert_eq!((verified.sound, verified.faults), (4, vec![]));
 }
 

@@ -152,8 +152,10 @@ impl Scripted {
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().unwrap().to_string();
-    // A broken body is seen as far as it came.
-    let body = to_bytes(body, 64 << 20).await.unwrap_or_default();
+    // A broken body is seen as far as it came, and goes no further.
+    let body = to_bytes(body, 64 << 20).await;
+    let is_broken = body.is_err();
+    let body = body.unwrap_or_default();
     let seen = {
         let mut all = shared.seen.lock().unwrap();
         let nth = all.iter().filter(|seen| seen.method == parts.method && seen.path == path).count();
@@ -165,6 +167,9 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         return reply.into_response();
     }
     let Some(upstream) = shared.upstream else { return Reply::status(404).into_response() };
+    if is_broken {
+        return Reply::status(400).into_response();
+    }
     let mut headers = seen.headers.clone();
     headers.remove("host");
     let url = format!("http://{upstream}{}", seen.path);

@@ -36,7 +36,14 @@ pub(super) async fn up(
     // Recorded before it exists: an interrupted create is deleted by the next command.
     state::write(&plan.directory, &recorded)?;
     let name = plan.spec.name.clone();
-    let created = run(engine, create(plan, &kubeconfig), observer).await;
+    // Not the declared file itself: node images may be pulled from elsewhere than is written there.
+    let config = plan.directory.join("kind.yaml");
+    std::fs::write(&config, &plan.spec.text).map_err(|source| ClusterError::File {
+        doing: "write",
+        file: config.clone(),
+        source,
+    })?;
+    let created = run(engine, create(plan, &config, &kubeconfig), observer).await;
     if let Err(ClusterError::Command { line, message, .. }) = created {
         let logs = export_logs(engine, &name, &plan.directory, observer).await.ok();
         // The failure is what is reported; a delete that fails too is found by the next command through the record.
@@ -100,11 +107,11 @@ pub(super) async fn open_registries(
 
 type Line = (&'static str, Vec<String>);
 
-fn create(plan: &UpPlan, kubeconfig: &Path) -> Line {
+fn create(plan: &UpPlan, config: &Path, kubeconfig: &Path) -> Line {
     let wait = format!("{}s", plan.deadline.as_secs());
     let arguments =
         ["create", "cluster", "--name", &plan.spec.name, "--config"].map(str::to_owned).into_iter();
-    let config = plan.spec.file.display().to_string();
+    let config = config.display().to_string();
     let rest = [
         "--kubeconfig".to_owned(),
         kubeconfig.display().to_string(),

@@ -24,6 +24,17 @@ fn parsed(text: &str) -> ClusterSpec {
     ClusterSpec::parse(Path::new("kind/cluster.yaml"), text).unwrap()
 }
 
+#[test]
+fn node_images_are_pulled_from_where_their_copies_are() {
+    let text = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n  - {role: control-plane, image: a.example/node:v1}\n  - role: worker\n    image: \"a.example/node:v1.2\"\n";
+    let copies = [("a.example/node:v1".to_owned(), "b.example/node@sha256:1".to_owned())];
+    let spec = parsed(text).with_images(&copies.into());
+    let images: Vec<_> = spec.nodes.iter().filter_map(|node| node.image.as_deref()).collect();
+    assert_eq!(images, ["b.example/node@sha256:1", "a.example/node:v1.2"]);
+    assert_eq!(spec.text, text.replacen("a.example/node:v1}", "b.example/node@sha256:1}", 1));
+    assert_eq!(parsed(text).with_images(&Default::default()), parsed(text));
+}
+
 fn mistake(text: &str) -> String {
     ClusterSpec::parse(Path::new("kind/cluster.yaml"), text).unwrap_err().to_string()
 }

@@ -78,7 +78,7 @@ impl Progress {
 }
 
 /// One line on stderr; there is nobody to tell when that fails.
-pub(super) fn say(text: &str) {
+pub(in crate::cli) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 

@@ -1,7 +1,9 @@
 //! What the mirror's commands print for people.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
+use images::mirror::bundle::Written;
 use images::mirror::{Action, Age, Decision, Forecast, Plan, Rule, Step, Synced, Verified};
 
 /// A plan: what differs, and what that costs.
@@ -67,6 +69,31 @@ pub(super) fn synced(synced: &Synced, plan: &Plan) -> String {
         }
     }
     text
+}
+
+/// What a bundle has.
+pub(super) fn bundled(written: &Written, directory: &Path) -> String {
+    let Written { images, blobs, fetched: (fetched, size), left_out, failures } = written;
+    let state = if failures.is_empty() { "is finished" } else { "is NOT finished" };
+    format!(
+        "{} {state}: {images} images, {blobs} blobs ({fetched} fetched now, {}), {left_out} left out, {} failed\n",
+        directory.display(),
+        bytes(*size),
+        failures.len()
+    )
+}
+
+/// What was loaded.
+pub(super) fn loaded(loaded: &Synced) -> String {
+    let moves = &loaded.moves;
+    format!(
+        "{} loaded, {} failed; {} blobs sent, {} mounted, {} were there\n",
+        loaded.promoted.len(),
+        loaded.failures.len(),
+        moves.sent,
+        moves.mounted,
+        moves.present
+    )
 }
 
 /// What was found at the destination.

@@ -19,7 +19,7 @@ pub(super) struct Trimmed {
 }
 
 /// `os/architecture[/variant]`; arm64's only variant is not written.
-pub(super) fn platform_name(platform: &DescriptorPlatform) -> String {
+pub(in crate::mirror) fn platform_name(platform: &DescriptorPlatform) -> String {
     let DescriptorPlatform { architecture, os, variant } = platform;
     match variant.as_deref() {
         None => format!("{os}/{architecture}"),
