@@ -1,5 +1,8 @@
 //! The parts of a run that need a real cargo, real processes and real time.
 
+// All of it, for a product of its own.
+#[cfg(test)]
+mod example;
 // Tiers, gates and what test binaries do to them.
 #[cfg(test)]
 mod ladder;

@@ -1,11 +1,13 @@
 //! Every image reference of a workspace, file by file.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Mention, Place, containerfile, yaml};
 use crate::mirror::declaration::{self, MirrorError};
+use crate::recipe;
 
 /// Folders that hold nothing somebody wrote.
 const SKIPPED: [&str; 4] = ["target", ".git", "node_modules", "vendor"];
@@ -29,16 +31,19 @@ pub enum TreeError {
 }
 
 /// Reads every Containerfile and YAML file below `root`, in the order of their names.
+///
+/// What a product below it (a folder with recipes of its own) builds itself comes from no registry and is left out.
 pub fn collect(root: &Path) -> Result<Vec<Mention>, TreeError> {
     let mut mentions = Vec::new();
-    for path in files(root)? {
-        let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+    let files = files(root)?;
+    for path in &files {
+        let relative = path.strip_prefix(root).unwrap_or(path).to_string_lossy().replace('\\', "/");
         let Some(kind) = kind_of(&relative) else { continue };
         if kind == Place::Mirror {
             mentions.extend(destinations(root, &relative)?);
             continue;
         }
-        let bytes = fs::read(&path).map_err(|source| TreeError::Read { path: path.clone(), source })?;
+        let bytes = fs::read(path).map_err(|source| TreeError::Read { path: path.clone(), source })?;
         let text = String::from_utf8_lossy(&bytes);
         mentions.extend(match kind {
             Place::Containerfile => containerfile::mentions(&relative, &text),
@@ -50,7 +55,24 @@ pub fn collect(root: &Path) -> Result<Vec<Mention>, TreeError> {
             }
         });
     }
+    for (folder, own) in products(root, &files) {
+        mentions.retain(|mention| {
+            let is_own = |image: &String| own.contains(image);
+            !(mention.file.starts_with(&folder) && mention.image.as_ref().is_ok_and(is_own))
+        });
+    }
     Ok(mentions)
+}
+
+/// The products below the workspace: their folders, and the images they build. Recipes that cannot be read exempt nothing.
+fn products(root: &Path, files: &[PathBuf]) -> Vec<(String, BTreeSet<String>)> {
+    let product = |path: &PathBuf| {
+        let folder = path.strip_prefix(root).ok()?.to_str()?.strip_suffix(recipe::FILE)?;
+        let recipes: toml::Table = fs::read_to_string(path).ok()?.parse().ok()?;
+        let own = recipes.get("image")?.as_table()?.keys().cloned().collect();
+        (!folder.is_empty()).then(|| (folder.to_owned(), own))
+    };
+    files.iter().filter_map(product).collect()
 }
 
 /// Where the mirror copies to; its sources are what it exists to replace.
@@ -137,13 +159,23 @@ mod tests {
         write("b/pod.yaml", "image: one\n");
         write("a/Containerfile", "FROM two\n");
         write("target/pod.yaml", "image: built\n");
+        // The product below builds one of the images it deploys.
+        write("small/images/images.toml", "[image.own]\npackage = \"own\"\n");
+        write("small/pod.yaml", "image: own\n---\nimage: four\n");
+        write("z.yaml", "image: own\n");
         write("cluster.yaml", "apiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n  - image: three\n");
         let found: Vec<_> = collect(root.path())
             .unwrap()
             .into_iter()
             .map(|mention| (mention.place, mention.image.unwrap()))
             .collect();
-        let expected = [(Place::Containerfile, "two"), (Place::Manifest, "one"), (Place::NodeImage, "three")];
+        let expected = [
+            (Place::Containerfile, "two"),
+            (Place::Manifest, "one"),
+            (Place::NodeImage, "three"),
+            (Place::Manifest, "four"),
+            (Place::Manifest, "own"),
+        ];
         assert_eq!(found, expected.map(|(place, image)| (place, image.to_owned())));
     }
 }
