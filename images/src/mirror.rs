@@ -16,6 +16,7 @@ pub mod plan;
 
 mod attest;
 mod error;
+mod measure;
 mod observe;
 mod place;
 mod rollback;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 pub use declaration::{Mirror, MirrorError, Repository, Rule};
 pub use error::{MirrorFailure, Standing};
 pub use lock::{Lock, LockError, Locked};
+pub use measure::measure;
 pub use observe::{Observed, observe};
 pub use plan::{Action, Forecast, Plan, Seen, Step, plan};
 pub use rollback::{RollbackError, rollback};

@@ -37,6 +37,8 @@ pub enum Place {
     NodeImage,
     /// A job container, a service or a `docker://` action of a workflow.
     Workflow,
+    /// What an image that is built here stands on.
+    Recipe,
     /// Where the mirror copies to.
     Mirror,
 }

@@ -19,6 +19,7 @@ pub use compression::{Compression, UnknownCompression};
 
 use crate::bundle::Bundle;
 use crate::located::Mistake;
+use crate::mirror::{Lock, LockError};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
@@ -137,6 +138,9 @@ pub enum RecipeError {
     /// The file says something that cannot be meant.
     #[error("{0}")]
     Wrong(Box<Located>),
+    /// The lock that says from where images of others are pulled.
+    #[error(transparent)]
+    Lock(#[from] LockError),
 }
 
 impl RecipeError {
@@ -145,16 +149,16 @@ impl RecipeError {
         match self {
             RecipeError::Read { .. } => Some(format!("run this in a workspace with a `{FILE}`")),
             // Shown under the line itself.
-            RecipeError::Wrong(_) => None,
+            RecipeError::Wrong(_) | RecipeError::Lock(_) => None,
         }
     }
 }
 
-/// Reads and checks `images/images.toml` of the workspace at `root`.
+/// Reads and checks `images/images.toml` of the workspace at `root`. Images of others are pulled from where `images/mirror.lock` has copies.
 pub fn load(root: &Path) -> Result<Recipes, RecipeError> {
     let path = root.join(FILE);
     let text = std::fs::read_to_string(&path).map_err(|source| RecipeError::Read { path, source })?;
-    parse(FILE, &text)
+    Ok(parse(FILE, &text)?.pulled(&Lock::load(root)?))
 }
 
 /// Checks the text of a recipe file; `name` is what errors call it.
@@ -165,6 +169,20 @@ pub fn parse(name: &str, text: &str) -> Result<Recipes, RecipeError> {
 }
 
 impl Recipes {
+    /// The same with the approved copies of bases and of the toolchain, as far as the lock has them.
+    pub fn pulled(mut self, lock: &Lock) -> Recipes {
+        let bases = self.images.iter_mut().filter_map(|recipe| match &mut recipe.base {
+            Base::Image(reference) => Some(reference),
+            Base::Scratch => None,
+        });
+        for reference in bases.chain(&mut self.toolchain) {
+            if let Some(Ok(copy)) = lock.resolve(reference).map(|copy| copy.parse()) {
+                *reference = copy;
+            }
+        }
+        self
+    }
+
     /// The recipe of that name.
     pub fn get(&self, name: &str) -> Option<&Recipe> {
         self.images.iter().find(|recipe| recipe.name == name)

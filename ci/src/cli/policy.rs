@@ -26,13 +26,16 @@ enum Command {
 
 /// Hold every image reference of the workspace against `images/registries.toml`
 #[derive(Args)]
-#[command(after_help = "Reads every Containerfile, manifest, node image, workflow and mirror destination.
+#[command(
+    after_help = "Reads every Containerfile, recipe, manifest (custom resources included), node image, workflow and mirror destination. An exception
+warns for the last 14 days before its end (`warn-days`), and fails from the day after it.
 
 Examples:
   cargo xtask policy check                     findings with file, line, rule and fix
   cargo xtask policy check --sarif > out.sarif for a code scanner
 
-Exit codes: 0 nothing is violated (warnings are printed), 3 a declaration has a mistake, 5 the policy is violated")]
+Exit codes: 0 nothing is violated (warnings are printed), 3 a declaration has a mistake, 5 the policy is violated"
+)]
 struct Check {
     /// Print the findings as JSON
     #[arg(long)]

@@ -6,3 +6,6 @@ mod example;
 // Tiers, gates and what test binaries do to them.
 #[cfg(test)]
 mod ladder;
+// The mirror as a process that is killed.
+#[cfg(test)]
+mod mirror;

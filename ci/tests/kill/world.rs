@@ -1,6 +1,7 @@
 //! A source, a destination, wires to both, and a workspace whose mirror is run as a process of its own.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -68,6 +69,11 @@ impl World {
         world
     }
 
+    /// The workspace.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
     fn declare(&self) {
         let mut text = String::from("[defaults]\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\n");
         for repository in self.published.repositories() {
@@ -77,7 +83,7 @@ impl World {
                 self.destination_wire.host()
             );
         }
-        std::fs::write(self.root.path().join("images/mirror.toml"), text).unwrap();
+        std::fs::write(self.root().join("images/mirror.toml"), text).unwrap();
     }
 
     /// Another destination, with nothing in it; what earlier runs left in the cache stays.
@@ -94,8 +100,8 @@ impl World {
         Command::new(env!("CARGO_BIN_EXE_slipway"))
             .arg("mirror")
             .args(arguments)
-            .current_dir(self.root.path())
-            .env("DOCKER_CONFIG", self.root.path().join("docker"))
+            .current_dir(self.root())
+            .env("DOCKER_CONFIG", self.root().join("docker"))
             .env_remove("REGISTRY_AUTH_FILE")
             .env_remove("DOCKER_AUTH_CONFIG")
             .stdin(Stdio::null())

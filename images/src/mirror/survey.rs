@@ -62,7 +62,8 @@ pub struct Referrer {
 impl Survey {
     /// Bytes of all its blobs and documents.
     pub fn size(&self) -> u64 {
-        let documents = self.manifests.iter().map(|(raw, _)| raw).chain([&self.top]);
+        let below = self.manifests.iter().map(|(raw, _)| raw).filter(|raw| raw.digest != self.top.digest);
+        let documents = below.chain([&self.top]);
         self.blobs.values().map(|blob| blob.size).sum::<u64>()
             + documents.map(|raw| raw.bytes.len() as u64).sum::<u64>()
     }
@@ -102,24 +103,25 @@ impl Survey {
     }
 }
 
-/// Where an image is surveyed, and how much of it is wanted.
-#[derive(Clone, Copy)]
-pub(super) struct Sight<'a> {
-    pub client: &'a Client,
-    pub place: &'a declaration::Repository,
-    /// Others are left out; empty means all.
-    pub platforms: &'a [Platform],
-    /// Where configs are kept, so that they cross the network once.
-    pub cache: &'a Layout,
-    /// What finds signatures and SBOMs, where they are wanted.
-    pub companions: Option<&'a Companions>,
-    /// What they can be about besides: the original of an image that was shortened before.
-    pub original: Option<&'a Digest>,
+/// An image and the manifests below it.
+pub(super) struct Children {
+    pub repository: Repository,
+    /// As it will be at the destination.
+    pub top: Raw,
+    /// As it is at the source, when platforms are left out.
+    pub upstream: Option<Raw>,
+    /// Those below it, each with its platform; the image itself when it is no index.
+    pub manifests: Vec<(Raw, Option<String>)>,
 }
 
-/// Reads an image by its digest.
-pub(super) async fn survey(sight: Sight<'_>, tag: &str, digest: &Digest) -> Result<Survey, MirrorFailure> {
-    let Sight { client, place, platforms, cache, companions, original } = sight;
+/// Reads an image's manifests, by its digest.
+pub(super) async fn children(
+    client: &Client,
+    place: &declaration::Repository,
+    platforms: &[Platform],
+    tag: &str,
+    digest: &Digest,
+) -> Result<Children, MirrorFailure> {
     let image = name(place, tag);
     let repository = client.repository(&place.registry, &place.name).map_err(failed("read", place, tag))?;
     let top = repository.manifest(&digest.to_string()).await.map_err(failed("read", place, tag))?;
@@ -147,6 +149,30 @@ pub(super) async fn survey(sight: Sight<'_>, tag: &str, digest: &Digest) -> Resu
     if !is_index(&top.media_type) {
         manifests.push((top.clone(), None));
     }
+    Ok(Children { repository, top, upstream, manifests })
+}
+
+/// Where an image is surveyed, and how much of it is wanted.
+#[derive(Clone, Copy)]
+pub(super) struct Sight<'a> {
+    pub client: &'a Client,
+    pub place: &'a declaration::Repository,
+    /// Others are left out; empty means all.
+    pub platforms: &'a [Platform],
+    /// Where configs are kept, so that they cross the network once.
+    pub cache: &'a Layout,
+    /// What finds signatures and SBOMs, where they are wanted.
+    pub companions: Option<&'a Companions>,
+    /// What they can be about besides: the original of an image that was shortened before.
+    pub original: Option<&'a Digest>,
+}
+
+/// Reads an image by its digest.
+pub(super) async fn survey(sight: Sight<'_>, tag: &str, digest: &Digest) -> Result<Survey, MirrorFailure> {
+    let Sight { client, place, platforms, cache, companions, original } = sight;
+    let image = name(place, tag);
+    let Children { repository, top, upstream, manifests } =
+        children(client, place, platforms, tag, digest).await?;
     let mut survey = Survey {
         top,
         upstream,
@@ -244,7 +270,7 @@ async fn read_configs(
         .await
 }
 
-fn add_blobs(
+pub(super) fn add_blobs(
     blobs: &mut BTreeMap<Digest, Descriptor>,
     raw: &Raw,
     image: &str,

@@ -80,6 +80,73 @@ fn an_exception_is_for_a_digest_and_for_files() {
     check(Place::Containerfile, "docker/app.Dockerfile", &shorter, &["short-name"]);
 }
 
+/// What a real system had, file by file, and what is to be said about it.
+#[test]
+fn a_real_tree_is_read_in_every_corner() {
+    let root = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = root.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let ubi = format!("registry.access.redhat.com/ubi10/go-toolset:1.26@{DIGEST}");
+    write(
+        "docker/app.Dockerfile",
+        &format!(
+            "ARG BUILDER={ubi}\nFROM --platform=$BUILDPLATFORM ${{BUILDER}} AS builder\nARG GOARCH=amd64\nFROM registry.access.redhat.com/ubi10/ubi-minimal@{DIGEST}\nCOPY --from=builder /app /app\n"
+        ),
+    );
+    write(
+        "docker/webhooks.Dockerfile",
+        &format!("FROM docker.io/library/golang:1.25-bookworm@{DIGEST} AS builder\nFROM builder\n"),
+    );
+    write("cmd/must-gather/Dockerfile", "FROM registry.access.redhat.com/ubi10:10.2\n");
+    write("test/services/mock-llm/go.Dockerfile", "ARG GO_VERSION\nFROM golang:${GO_VERSION}\nFROM alpine\n");
+    write(
+        "test/integration/podman-compose.test.yml",
+        "services:\n  db:\n    image: docker.io/library/postgres:16-alpine\n  cache:\n    image: quay.io/jordigilh/redis:7-alpine\n  proxy: {image: docker.io/envoyproxy/envoy:v1.37}\n  queue:\n    image: valkey/valkey:8\n",
+    );
+    write(
+        "deploy/stack.yaml",
+        "containers:\n  - image: ghcr.io/dexidp/dex:latest\n  - image: ghcr.io/resmoio/kubernetes-event-exporter:latest\n  - image: registry.k8s.io/pause:3.9\n  - image: quay.io/ansible/awx:24\n  - image: quay.io/centos/centos:stream9\n",
+    );
+    write(
+        "deploy/cr.yaml",
+        "kind: WorkflowExecution\nspec:\n  workflowRef:\n    containerImage: ghcr.io/containers/kubernetes-mcp-server:latest\n    executionBundle: quay.io/kubernaut-cicd/bundle:v1\n",
+    );
+    write(
+        "test/kind.yaml",
+        "apiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n  - role: control-plane\n    image: kindest/node:v1.36.1\n",
+    );
+    write(".github/workflows/ci.yml", "jobs:\n  a:\n    services:\n      db:\n        image: postgres:16\n");
+    write("images/images.toml", &format!("[image.a]\nbase = \"gcr.io/distroless/static@{DIGEST}\"\n"));
+    let mentions = collect(root.path()).unwrap();
+    let findings = super::check(&policy(), &mentions, &BTreeSet::new(), date(2026, 1, 10));
+    let told: Vec<String> = findings
+        .iter()
+        .map(|found| format!("{}:{} {} `{}`", found.file, found.line, found.rule.name(), found.image))
+        .collect();
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    .github/workflows/ci.yml:5 prohibited-registry `postgres:16`
+    deploy/cr.yaml:4 prohibited-registry `ghcr.io/containers/kubernetes-mcp-server:latest`
+    deploy/cr.yaml:5 prohibited-registry `quay.io/kubernaut-cicd/bundle:v1`
+    deploy/stack.yaml:2 prohibited-registry `ghcr.io/dexidp/dex:latest`
+    deploy/stack.yaml:3 prohibited-registry `ghcr.io/resmoio/kubernetes-event-exporter:latest`
+    deploy/stack.yaml:4 unapproved-registry `registry.k8s.io/pause:3.9`
+    deploy/stack.yaml:5 prohibited-registry `quay.io/ansible/awx:24`
+    deploy/stack.yaml:6 prohibited-registry `quay.io/centos/centos:stream9`
+    images/images.toml:2 unapproved-registry `gcr.io/distroless/static@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa`
+    test/integration/podman-compose.test.yml:3 prohibited-registry `docker.io/library/postgres:16-alpine`
+    test/integration/podman-compose.test.yml:6 prohibited-registry `docker.io/envoyproxy/envoy:v1.37`
+    test/integration/podman-compose.test.yml:8 prohibited-registry `valkey/valkey:8`
+    test/kind.yaml:4 prohibited-registry `kindest/node:v1.36.1`
+    test/services/mock-llm/go.Dockerfile:2 unresolved-argument ``
+    test/services/mock-llm/go.Dockerfile:3 prohibited-registry `alpine`
+    "#);
+    // Everything else is as it should be.
+    assert_eq!(mentions.len(), told.len() + 5);
+}
+
 #[test]
 fn places_can_need_a_digest() {
     check(Place::NodeImage, "cluster.yaml", "quay.io/jordigilh/node:v1.36.1", &["digest-required"]);
@@ -207,7 +274,7 @@ fn mistakes_are_shown_in_their_line() {
     6 | registries = ["*.redhat.com"]
       |               ^^^^^^^^^^^^^^
 
-    images/registries.toml:2:20: unknown variant `node`, expected one of `containerfile`, `manifest`, `node-image`, `workflow`, `mirror`
+    images/registries.toml:2:20: unknown variant `node`, expected one of `containerfile`, `manifest`, `node-image`, `workflow`, `recipe`, `mirror`
       |
     2 | digest-required = ["node"]
       |                    ^^^^^^

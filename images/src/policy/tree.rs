@@ -11,6 +11,8 @@ use crate::recipe;
 
 /// Folders that hold nothing somebody wrote.
 const SKIPPED: [&str; 4] = ["target", ".git", "node_modules", "vendor"];
+/// Folders that people write to although their names begin with a dot.
+const DOTTED: [&str; 3] = [".github", ".tekton", ".gitlab"];
 /// Files above this size are not declarations.
 const LARGEST: u64 = 4 * 1024 * 1024;
 
@@ -30,7 +32,7 @@ pub enum TreeError {
     Mirror(#[from] MirrorError),
 }
 
-/// Reads every Containerfile and YAML file below `root`, in the order of their names.
+/// Reads every Containerfile, manifest, workflow, recipe and mirror entry below `root`, in the order of their names.
 ///
 /// What a product below it (a folder with recipes of its own) builds itself comes from no registry and is left out.
 pub fn collect(root: &Path) -> Result<Vec<Mention>, TreeError> {
@@ -43,14 +45,22 @@ pub fn collect(root: &Path) -> Result<Vec<Mention>, TreeError> {
             mentions.extend(destinations(root, &relative)?);
             continue;
         }
+        if kind == Place::Recipe {
+            mentions.extend(bases(path, &relative)?);
+            continue;
+        }
         let bytes = fs::read(path).map_err(|source| TreeError::Read { path: path.clone(), source })?;
         let text = String::from_utf8_lossy(&bytes);
+        // JSON is many things; a manifest says what it is.
+        if relative.ends_with(".json") && !text.contains("\"apiVersion\"") {
+            continue;
+        }
         mentions.extend(match kind {
             Place::Containerfile => containerfile::mentions(&relative, &text),
             Place::Manifest if text.contains("kind.x-k8s.io/") => {
                 yaml::mentions(&relative, &text, Place::NodeImage)
             }
-            Place::Manifest | Place::NodeImage | Place::Workflow | Place::Mirror => {
+            Place::Manifest | Place::NodeImage | Place::Workflow | Place::Recipe | Place::Mirror => {
                 yaml::mentions(&relative, &text, kind)
             }
         });
@@ -87,6 +97,22 @@ fn destinations(root: &Path, file: &str) -> Result<Vec<Mention>, TreeError> {
     Ok(mirror.rules.into_iter().map(mention).collect())
 }
 
+/// What recipes build on and in, by the line that says so.
+fn bases(path: &Path, file: &str) -> Result<Vec<Mention>, TreeError> {
+    let text =
+        fs::read_to_string(path).map_err(|source| TreeError::Read { path: path.to_path_buf(), source })?;
+    let base = |line: &str| {
+        let (key, value) = line.split_once('=')?;
+        ["base", "toolchain"].contains(&key.trim()).then_some(())?;
+        let value = value.split('#').next()?.trim().trim_matches(['"', '\'']);
+        (value != "scratch").then(|| value.to_owned())
+    };
+    let found = text.lines().enumerate().filter_map(|(index, line)| Some((index + 1, base(line)?)));
+    let mention =
+        |(line, image)| Mention { file: file.to_owned(), line, place: Place::Recipe, image: Ok(image) };
+    Ok(found.map(mention).collect())
+}
+
 /// What a file is by its name; `None` for files that name no images.
 fn kind_of(relative: &str) -> Option<Place> {
     let name = relative.rsplit('/').next()?;
@@ -94,9 +120,13 @@ fn kind_of(relative: &str) -> Option<Place> {
     let is_containerfile = ["containerfile", "dockerfile"].iter().any(|word| {
         lower == *word || lower.ends_with(&format!(".{word}")) || lower.starts_with(&format!("{word}."))
     });
-    let is_yaml = lower.ends_with(".yaml") || lower.ends_with(".yml");
-    if relative == declaration::FILE {
-        return Some(Place::Mirror);
+    let is_yaml = [".yaml", ".yml", ".json"].iter().any(|ending| lower.ends_with(ending));
+    match relative {
+        declaration::FILE => return Some(Place::Mirror),
+        _ if relative == recipe::FILE || relative.ends_with("/images/images.toml") => {
+            return Some(Place::Recipe);
+        }
+        _ => {}
     }
     match (is_containerfile, is_yaml) {
         (true, _) => Some(Place::Containerfile),
@@ -117,7 +147,7 @@ fn files(root: &Path) -> Result<Vec<PathBuf>, TreeError> {
             let metadata = entry.metadata().map_err(failed)?;
             if metadata.is_dir()
                 && !SKIPPED.contains(&name.as_str())
-                && (name == ".github" || !name.starts_with('.'))
+                && (DOTTED.contains(&name.as_str()) || !name.starts_with('.'))
             {
                 folders.push(entry.path());
             } else if metadata.is_file() && metadata.len() <= LARGEST {
@@ -141,7 +171,10 @@ mod tests {
             ("Dockerfile.dev", Some(Place::Containerfile)),
             (".github/workflows/ci.yml", Some(Place::Workflow)),
             ("manifests/a/deployment.yaml", Some(Place::Manifest)),
+            ("test/podman-compose.test.yml", Some(Place::Manifest)),
+            ("charts/values.json", Some(Place::Manifest)),
             ("images/mirror.toml", Some(Place::Mirror)),
+            ("images/images.toml", Some(Place::Recipe)),
             ("src/main.rs", None),
         ] {
             assert_eq!(kind_of(file), kind, "{file}");
@@ -159,6 +192,11 @@ mod tests {
         write("b/pod.yaml", "image: one\n");
         write("a/Containerfile", "FROM two\n");
         write("target/pod.yaml", "image: built\n");
+        write("c/data.json", "{\"image\": \"no manifest\"}\n");
+        write(
+            "images/images.toml",
+            "[defaults]\nbase = \"scratch\"\n[image.a]\nbase = \"four@sha256:1\" # why\n[container]\ntoolchain = \"five@sha256:2\"\n",
+        );
         // The product below builds one of the images it deploys.
         write("small/images/images.toml", "[image.own]\npackage = \"own\"\n");
         write("small/pod.yaml", "image: own\n---\nimage: four\n");
@@ -173,6 +211,8 @@ mod tests {
             (Place::Containerfile, "two"),
             (Place::Manifest, "one"),
             (Place::NodeImage, "three"),
+            (Place::Recipe, "four@sha256:1"),
+            (Place::Recipe, "five@sha256:2"),
             (Place::Manifest, "four"),
             (Place::Manifest, "own"),
         ];

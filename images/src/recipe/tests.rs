@@ -22,6 +22,24 @@ fn error(from: &str, to: &str) -> String {
 }
 
 #[test]
+fn bases_and_the_toolchain_are_pulled_from_their_copies() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let lock = format!(
+        "version = 1\n[[image]]\nsource = \"docker.io/library/rust\"\ndestination = \"quay.io/own/rust\"\ntag = \"1\"\ndigest = \"{digest}\"\nmedia-type = \"x\"\nsize = 1\nsince = \"2026-01-01T00:00:00Z\"\n"
+    );
+    let text = format!(
+        "[defaults]\nplatforms = [\"linux/amd64\"]\nuser = \"1:1\"\n[container]\ntoolchain = \"docker.io/library/rust@{digest}\"\n[image.a]\npackage = \"a\"\nbase = \"docker.io/library/rust:1@{digest}\"\n[image.b]\npackage = \"b\"\nbase = \"docker.io/library/rust:2@{digest}\"\n"
+    );
+    let recipes = parse("images.toml", &text).unwrap().pulled(&Lock::parse(&lock).unwrap());
+    let copy = format!("quay.io/own/rust:1@{digest}");
+    assert_eq!(recipes.toolchain.as_ref().map(ToString::to_string).as_ref(), Some(&copy));
+    let Base::Image(base) = &recipes.get("a").unwrap().base else { panic!("{recipes:?}") };
+    assert_eq!(base.to_string(), copy);
+    let Base::Image(base) = &recipes.get("b").unwrap().base else { panic!("{recipes:?}") };
+    assert_eq!(base.registry, "docker.io");
+}
+
+#[test]
 fn defaults_are_filled_in() {
     let recipes = parse("images.toml", GOOD).unwrap();
     insta::assert_json_snapshot!(recipes, @r#"

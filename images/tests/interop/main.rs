@@ -20,6 +20,9 @@ mod container;
 // Signatures.
 #[cfg(test)]
 mod cosign;
+// Copies between registries.
+#[cfg(test)]
+mod mirror;
 
 use std::net::TcpListener;
 use std::path::Path;

@@ -149,9 +149,17 @@ async fn each_blob_crosses_once_and_is_mounted_where_it_is_wanted_again() {
     setup.publish("library/one", "v2.0", BOTH, &[&shared, &noise(9_000, 5)]).await;
     setup.publish("library/two", "v1", BOTH, &[&shared]).await;
     let mirror = setup.mirror(RULES);
+    let (mut planned, _) = setup.plan(&mirror, &setup.lock(), false).await;
+    assert!(mirror::measure(&setup.client, &mirror, &mut planned).await.is_empty());
+    setup.source_seen.forget();
     let synced = setup.run(&mirror, false).await;
     assert!(synced.failures.is_empty(), "{:?}", synced.failures);
     assert_eq!(synced.promoted.len(), 3);
+    // What was measured before is what came.
+    for step in &planned.steps {
+        let locked = &setup.lock().images[&(step.destination.clone(), step.tag.clone())];
+        assert_eq!(step.size, Some(locked.size), "{}", step.tag);
+    }
     assert!(synced.moves.mounted > 0, "{:?}", synced.moves);
     let layers = gets(&setup.source_seen.seen(), "/blobs/");
     assert!(layers.values().all(|count| *count == 1), "{layers:?}");

@@ -17,6 +17,7 @@ use crate::cli::{Outcome, print, print_json, unforeseen};
 #[derive(Args)]
 #[command(after_help = "Examples:
   cargo xtask mirror plan                        what is new, what moved, what is missing
+  cargo xtask mirror plan --sizes                and how large what is new is
   cargo xtask mirror plan --update --out p.json  with tags that moved upstream, to be carried out as it is
 
 Exit codes: 0 in sync, 10 something would be done or has moved")]
@@ -24,6 +25,9 @@ pub(super) struct PlanArguments {
     /// Also move tags that are locked and moved upstream
     #[arg(long)]
     update: bool,
+    /// Read the manifests of what is new to tell how large it is; sources count these reads
+    #[arg(long)]
+    sizes: bool,
     /// Save the plan for `sync --plan`
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -68,7 +72,10 @@ pub(super) struct RollbackArguments {
 }
 
 pub(super) async fn plan(desk: &Desk, arguments: &PlanArguments) -> Outcome {
-    let (plan, observed) = observed(desk, arguments.update).await;
+    let (mut plan, mut observed) = observed(desk, arguments.update).await;
+    if arguments.sizes {
+        observed.failures.extend(mirror::measure(&desk.client, &desk.mirror, &mut plan).await);
+    }
     let forecast = plan.forecast(&observed.remaining);
     if let Some(file) = &arguments.out {
         let text = serde_json::to_string_pretty(&plan)
