@@ -3,6 +3,8 @@
 //!
 //! It is not a client, a server or a controller: nothing here does IO, reads a clock or knows who calls it.
 
+pub mod notification_request;
+pub mod remediation_approval_request;
 pub mod workflow_execution;
 
 pub mod audit;
@@ -13,5 +15,3 @@ pub mod success_rate;
 pub mod duration;
 pub mod generated;
 pub mod names;
-
-pub use generated::crd_yaml;

@@ -1,5 +1,6 @@
 //! Names that several processes must derive in the same way: children, labels, annotations, the finalizer.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use sha2::{Digest, Sha256};
 
 /// API group of the product's custom resources and prefix of its labels.
@@ -73,6 +74,13 @@ fn hex_prefix(text: &str, digits: usize) -> String {
 
 fn hex_digit(nibble: u8) -> char {
     char::from_digit(u32::from(nibble), 16).unwrap_or('0')
+}
+
+/// What ties the audit events of a remediation together: the name of the request that `reference` means, or `own`, the name of
+/// the object that refers to it.
+pub(crate) fn correlation_id(reference: &ObjectReference, own: Option<&str>) -> String {
+    let request = reference.name.as_deref().filter(|name| !name.is_empty());
+    request.or(own).unwrap_or_default().chars().take(255).collect()
 }
 
 #[cfg(test)]

@@ -98,9 +98,7 @@ pub struct ExecutionConfig {
 impl WorkflowExecution {
     /// The audit trail's correlation id: name of the remediation request, or of the execution if that is empty.
     pub fn correlation_id(&self) -> String {
-        let request = self.spec.remediation_request_ref.name.as_deref().filter(|name| !name.is_empty());
-        let name = request.or(self.metadata.name.as_deref()).unwrap_or_default();
-        name.chars().take(255).collect()
+        crate::names::correlation_id(&self.spec.remediation_request_ref, self.metadata.name.as_deref())
     }
 
     /// Phase; an execution nobody has looked at is Pending.

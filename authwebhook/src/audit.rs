@@ -1,7 +1,7 @@
-//! Reporting clearances to the audit trail: what is said, and how it gets there.
+//! Reporting what people do to the audit trail: what is said, and how it gets there.
 
 mod event;
 mod sender;
 
-pub use event::cleared_event;
+pub use event::{cancelled_event, cleared_event, decided_event};
 pub use sender::{Sender, SenderOptions, Worker, start};

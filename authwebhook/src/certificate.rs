@@ -1,5 +1,6 @@
 //! The serving certificate: made here, kept in a Secret that all replicas share, renewed in time.
 
+mod bundle;
 mod check;
 mod issue;
 mod secret;
@@ -10,10 +11,11 @@ use std::time::Duration;
 use rustls::sign::CertifiedKey;
 use thiserror::Error;
 
+pub use bundle::Bundle;
 pub(crate) use check::roots;
 pub use check::{Unusable, check};
 pub use issue::{IssueError, issue, reissue};
-pub use secret::{SecretError, ensure};
+pub use secret::{SecretError, Source, ensure};
 
 /// What the certificate is for, and how long it lasts.
 #[derive(Clone, Debug)]
@@ -22,8 +24,10 @@ pub struct Profile {
     pub service: String,
     /// Namespace of the Service.
     pub namespace: String,
-    /// Of the serving certificate. The CA lasts ten times as long.
+    /// Of the serving certificate.
     pub lifetime: Duration,
+    /// Of the CA that signs it.
+    pub ca_lifetime: Duration,
 }
 
 impl Profile {

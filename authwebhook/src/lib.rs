@@ -1,7 +1,8 @@
-//! AuthWebhook: an admission webhook that records which person made a manual decision. It stamps who and when into a block
-//! clearance, refuses one without a reason, and reports it to the audit trail.
+//! AuthWebhook: an admission webhook that records which person made a decision. It stamps who and when into the clearance of a
+//! block and the decision about a remediation, refuses a clearance without a reason and a second decision, records who cancels
+//! a notification, and reports all of it to the audit trail.
 //!
-//! It does not decide who may clear a block: that is RBAC's. It keeps no state but its own certificate, and what it
+//! It does not decide who may do these things: that is RBAC's. It keeps no state but its own certificate, and what it
 //! cannot report to the audit trail never changes a verdict.
 
 pub mod options;

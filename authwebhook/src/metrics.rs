@@ -74,16 +74,17 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A review was answered after `elapsed`.
-    pub fn reviewed(&self, outcome: Outcome, elapsed: Duration) {
+    /// A review of `webhook` was answered after `elapsed`.
+    pub fn reviewed(&self, webhook: &'static str, outcome: Outcome, elapsed: Duration) {
         let outcome = match outcome {
             Outcome::Unconcerned => "unconcerned",
+            Outcome::Recorded => "recorded",
             Outcome::Stamped => "stamped",
             Outcome::Restored => "restored",
             Outcome::Denied => "denied",
             Outcome::Malformed => "malformed",
         };
-        self.reviews.get_or_create(&ReviewLabels { webhook: "workflowexecution", outcome }).inc();
+        self.reviews.get_or_create(&ReviewLabels { webhook, outcome }).inc();
         self.review_duration.observe(elapsed.as_secs_f64());
     }
 

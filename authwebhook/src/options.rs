@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use clap::Parser;
 
-/// Records who cleared a block: stamps clearances with the caller's identity and reports them to the audit trail.
+use crate::certificate::Source;
+
+/// Records which person made a decision: who cleared a block, approved a remediation or cancelled a notification. Stamps it with
+/// the caller's identity and reports it to the audit trail.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "authwebhook", version)]
 pub struct Options {
@@ -21,18 +24,30 @@ pub struct Options {
     /// Service by which the API server reaches this webhook.
     #[arg(long, env = "AUTHWEBHOOK_SERVICE", default_value = "authwebhook")]
     pub service: String,
-    /// Secret that holds the serving certificate; created if absent.
+    /// Who makes the serving certificate.
+    #[arg(long, env = "AUTHWEBHOOK_CERTIFICATE_SOURCE", value_enum, default_value_t)]
+    pub certificate_source: Source,
+    /// Secret that holds the serving certificate.
     #[arg(long, env = "AUTHWEBHOOK_SECRET", default_value = "authwebhook-tls")]
     pub secret: String,
     /// MutatingWebhookConfiguration by which this webhook is registered; created if absent.
     #[arg(long, env = "AUTHWEBHOOK_CONFIGURATION", default_value = "authwebhook-mutating")]
     pub webhook_configuration: String,
+    /// ValidatingWebhookConfiguration by which this webhook is registered; created if absent.
+    #[arg(long, env = "AUTHWEBHOOK_VALIDATING_CONFIGURATION", default_value = "authwebhook-validating")]
+    pub validating_configuration: String,
     /// Where audit events go.
     #[arg(long, env = "DATA_STORAGE_URL", default_value = "http://datastorage.kubernaut-system:8080")]
     pub datastorage_url: String,
     /// Lifetime of the serving certificate; it is renewed when a third is left.
     #[arg(long, env = "AUTHWEBHOOK_CERTIFICATE_LIFETIME", default_value = "2160h", value_parser = parse_duration)]
     pub certificate_lifetime: Duration,
+    /// Lifetime of the CA that signs it; a new CA is made with the first certificate that would outlast the old one.
+    #[arg(long, env = "AUTHWEBHOOK_CA_LIFETIME", default_value = "21600h", value_parser = parse_duration)]
+    pub ca_lifetime: Duration,
+    /// A certificate of a new CA is served only when the API server has been told to trust it for this long.
+    #[arg(long, env = "AUTHWEBHOOK_OVERLAP", default_value = "30s", value_parser = parse_duration)]
+    pub overlap: Duration,
     /// How often certificate, listener and registration are checked.
     #[arg(long, env = "AUTHWEBHOOK_INTERVAL", default_value = "5s", value_parser = parse_duration)]
     pub interval: Duration,

@@ -15,9 +15,10 @@ use crate::certificate::Profile;
 use crate::health::{self, Check, Readiness};
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::registration::Names;
 use crate::server::{self, ServingCertificate, Webhook};
 use crate::telemetry;
-use crate::upkeep::Upkeep;
+use crate::upkeep::{Memory, Upkeep};
 
 /// Why the process could not serve.
 #[derive(Debug, Error)]
@@ -112,13 +113,20 @@ pub async fn serve(
             service: options.service,
             namespace: options.namespace,
             lifetime: options.certificate_lifetime,
+            ca_lifetime: options.ca_lifetime,
         },
+        source: options.certificate_source,
         secret: options.secret,
-        configuration: options.webhook_configuration,
+        configurations: Names {
+            mutating: options.webhook_configuration,
+            validating: options.validating_configuration,
+        },
+        overlap: options.overlap,
         listener: reachable(address),
         serving: serving.clone(),
         readiness: readiness.clone(),
         metrics: metrics.clone(),
+        memory: Memory::default(),
     };
     readiness.set(Check::Serving, Ok(()));
     let health = health::router(readiness.clone(), metrics.clone());

@@ -17,12 +17,16 @@ use tracing::{info, warn};
 
 pub use self::handshake::{HandshakeError, check as check_handshake};
 pub use self::listener::{ServingCertificate, serve};
-use crate::audit::{Sender, cleared_event};
+use crate::audit::Sender;
 use crate::metrics::Metrics;
-use crate::review::{Answer, Outcome, Review, answer};
+use crate::review::{self, Answer, Outcome, Review, approval, notification, workflow_execution};
 
-/// Where the API server sends reviews.
-pub const MUTATE_PATH: &str = "/mutate-workflowexecution";
+/// Where the API server sends reviews of executions' status.
+pub const EXECUTION_PATH: &str = "/mutate-workflowexecution";
+/// Where it sends reviews of approval requests' status.
+pub const APPROVAL_PATH: &str = "/mutate-remediationapprovalrequest";
+/// Where it sends reviews of notifications' deletion.
+pub const NOTIFICATION_PATH: &str = "/validate-notificationrequest-delete";
 /// Two objects of the largest size the API server stores, and some.
 const MAX_REVIEW_BYTES: usize = 8 * 1024 * 1024;
 
@@ -38,40 +42,61 @@ pub struct Webhook {
 /// The routes of the admission side.
 pub fn router(webhook: Webhook) -> Router {
     Router::new()
-        .route(MUTATE_PATH, post(mutate))
+        .route(
+            EXECUTION_PATH,
+            post(async |State(webhook), body| {
+                review(webhook, "workflowexecution", workflow_execution::answer, body)
+            }),
+        )
+        .route(
+            APPROVAL_PATH,
+            post(async |State(webhook), body| {
+                review(webhook, "remediationapprovalrequest", approval::answer, body)
+            }),
+        )
+        .route(
+            NOTIFICATION_PATH,
+            post(async |State(webhook), body| {
+                review(webhook, "notificationrequest", notification::answer, body)
+            }),
+        )
         .route("/healthz", get(async || "ok"))
         .layer(DefaultBodyLimit::max(MAX_REVIEW_BYTES))
         .with_state(webhook)
 }
 
-async fn mutate(State(webhook): State<Webhook>, body: Bytes) -> Response {
+/// Answers a review of `kind`; the audit event is handed in and never waited for.
+fn review(
+    webhook: Webhook,
+    kind: &'static str,
+    answer: fn(review::Request, Timestamp) -> Answer,
+    body: Bytes,
+) -> Response {
     let started = Instant::now();
+    let malformed = |text: String| {
+        warn!(kind, text, "review refused");
+        webhook.metrics.reviewed(kind, Outcome::Malformed, started.elapsed());
+        (StatusCode::BAD_REQUEST, text).into_response()
+    };
     let review: Review = match serde_json::from_slice(&body) {
         Ok(review) => review,
-        Err(error) => {
-            return malformed(&webhook, started, &format!("the body is not an AdmissionReview: {error}"));
-        }
+        Err(error) => return malformed(format!("the body is not an AdmissionReview: {error}")),
     };
     if review.api_version != "admission.k8s.io/v1" {
-        let text = format!("AdmissionReview version `{}` is not supported; send v1", review.api_version);
-        return malformed(&webhook, started, &text);
+        return malformed(format!(
+            "AdmissionReview version `{}` is not supported; send v1",
+            review.api_version
+        ));
     }
     let user = review.request.user_info.username.clone();
-    let Answer { response, outcome, cleared } = answer(review.request, Timestamp::now());
-    if let Some(cleared) = cleared {
-        let metadata = &cleared.execution.metadata;
-        info!(user, namespace = metadata.namespace, execution = metadata.name, "block clearance stamped");
-        webhook.audit.send(cleared_event(&cleared));
+    let Answer { response, outcome, event } = answer(review.request, Timestamp::now());
+    if let Some(event) = event {
+        info!(user, kind, resource = event.resource_id, event = event.event_type, "attributed");
+        webhook.audit.send(*event);
     }
     if let Some(status) = &response.status {
-        warn!(user, %status, "write refused");
+        warn!(user, kind, %status, "write refused");
     }
-    webhook.metrics.reviewed(outcome, started.elapsed());
+    webhook.metrics.reviewed(kind, outcome, started.elapsed());
     axum::Json(response.into_review()).into_response()
-}
-
-fn malformed(webhook: &Webhook, started: Instant, text: &str) -> Response {
-    warn!(text, "review refused");
-    webhook.metrics.reviewed(Outcome::Malformed, started.elapsed());
-    (StatusCode::BAD_REQUEST, text.to_owned()).into_response()
 }

@@ -1,4 +1,4 @@
-//! Being somebody else: a ServiceAccount with the rights of an operator who may clear blocks.
+//! Being somebody else: a ServiceAccount with the rights of an operator who may clear blocks, decide and cancel.
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -18,7 +18,7 @@ pub struct Operator {
     pub client: Client,
 }
 
-/// Makes an operator who may read executions and write their status.
+/// Makes an operator who may clear blocks, decide about remediations and cancel notifications.
 pub async fn operator(cluster: &Cluster) -> Result<Operator> {
     let name = unique("operator");
     let metadata = ObjectMeta {
@@ -40,6 +40,9 @@ pub async fn operator(cluster: &Cluster) -> Result<Operator> {
     let rules = vec![
         rule("workflowexecutions", &["get"]),
         rule("workflowexecutions/status", &["get", "patch", "update"]),
+        rule("remediationapprovalrequests", &["get"]),
+        rule("remediationapprovalrequests/status", &["get", "patch", "update"]),
+        rule("notificationrequests", &["get", "delete"]),
     ];
     let role = Role { metadata: metadata.clone(), rules: Some(rules) };
     let binding = RoleBinding {

@@ -8,7 +8,10 @@ use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::event_type::{PayloadSchema, payloads};
-use super::{WorkflowExecutionAuditPayload, WorkflowExecutionWebhookAuditPayload};
+use super::{
+    NotificationAuditPayload, RemediationApprovalAuditPayload, WorkflowExecutionAuditPayload,
+    WorkflowExecutionWebhookAuditPayload,
+};
 
 /// Stands for the payloads in the schema; on the wire and in memory they are JSON objects.
 pub struct EventData;
@@ -25,6 +28,8 @@ impl ToSchema for EventData {
         // Those that are types of this crate are described in full.
         push::<WorkflowExecutionAuditPayload>(schemas);
         push::<WorkflowExecutionWebhookAuditPayload>(schemas);
+        push::<RemediationApprovalAuditPayload>(schemas);
+        push::<NotificationAuditPayload>(schemas);
     }
 }
 

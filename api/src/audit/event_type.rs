@@ -1,7 +1,7 @@
 //! The event types DataStorage accepts, and the fields each one's payload must have (ADR-034 v1.5).
 //!
-//! `workflowexecution.*` payloads are types of this crate and are checked by parsing; the others belong to services that
-//! are written elsewhere, so only their names and required fields are known here.
+//! `workflowexecution.*` and `webhook.*` payloads are types of this crate and are checked by parsing; the others belong to
+//! services that are written elsewhere, so only their names and required fields are known here.
 
 /// What an event type's payload must look like.
 pub(super) struct PayloadSchema {
@@ -48,8 +48,8 @@ const KNOWN: &[(&str, &PayloadSchema)] = &[
     ("signalprocessing.phase.transition", SIGNAL_PROCESSING),
     ("signalprocessing.signal.processed", SIGNAL_PROCESSING),
     ("webhook.approval.decided", APPROVAL_DECIDED),
-    ("webhook.notification.acknowledged", UNCHECKED),
-    ("webhook.notification.cancelled", UNCHECKED),
+    ("webhook.notification.acknowledged", NOTIFICATION),
+    ("webhook.notification.cancelled", NOTIFICATION),
     ("workflow.catalog.search_completed", CATALOG_SEARCH),
     ("workflow_validation_attempt", UNCHECKED),
     ("workflowexecution.block.cleared", BLOCK_CLEARANCE),
@@ -71,10 +71,8 @@ const AI_ANALYSIS: &PayloadSchema = &PayloadSchema {
         "warnings_count",
     ],
 };
-const APPROVAL_DECIDED: &PayloadSchema = &PayloadSchema {
-    name: "RemediationApprovalAuditPayload",
-    required: &["request_name", "decision", "decided_at", "decision_message", "ai_analysis_ref"],
-};
+const APPROVAL_DECIDED: &PayloadSchema =
+    &PayloadSchema { name: "RemediationApprovalAuditPayload", required: &[] };
 const BLOCK_CLEARANCE: &PayloadSchema =
     &PayloadSchema { name: "WorkflowExecutionWebhookAuditPayload", required: &[] };
 const CATALOG_CREATED: &PayloadSchema = &PayloadSchema {
@@ -97,6 +95,7 @@ const GATEWAY: &PayloadSchema = &PayloadSchema {
     name: "GatewayAuditPayload",
     required: &["signal_type", "alert_name", "namespace", "fingerprint"],
 };
+const NOTIFICATION: &PayloadSchema = &PayloadSchema { name: "NotificationAuditPayload", required: &[] };
 const ORCHESTRATOR: &PayloadSchema =
     &PayloadSchema { name: "RemediationOrchestratorAuditPayload", required: &["rr_name", "namespace"] };
 const SIGNAL_PROCESSING: &PayloadSchema =

@@ -7,10 +7,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::notification_request::{NotificationPhase, NotificationPriority, NotificationType, Recipient};
+use crate::remediation_approval_request::ApprovalDecision;
 use crate::workflow_execution::{FailureReason, Phase};
 
 /// Type of the event for a cleared block, in the envelope and in its [`WorkflowExecutionWebhookAuditPayload`].
 pub const BLOCK_CLEARED: &str = "workflowexecution.block.cleared";
+
+/// Type of the event for a decided approval, in the envelope and in its [`RemediationApprovalAuditPayload`].
+pub const APPROVAL_DECIDED: &str = "webhook.approval.decided";
+/// Type of the event for a cancelled notification, in the envelope and in its [`NotificationAuditPayload`].
+pub const NOTIFICATION_CANCELLED: &str = "webhook.notification.cancelled";
 
 /// What the controller reports about an execution.
 #[derive(
@@ -213,6 +220,94 @@ pub enum BlockedState {
 pub enum UnblockedState {
     /// Executions may start again.
     Running,
+}
+
+/// Payload of the event for a decided approval.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RemediationApprovalAuditPayload {
+    /// Always [`APPROVAL_DECIDED`].
+    pub event_type: ApprovalDecidedEventType,
+    /// Name of the request.
+    pub request_name: String,
+    /// What was decided. An expired request was not approved.
+    pub decision: ApprovalDecision,
+    /// When, by the webhook's clock.
+    #[schema(value_type = String, format = DateTime)]
+    pub decided_at: Timestamp,
+    /// Why; may be empty.
+    pub decision_message: String,
+    /// Name of the analysis that asked.
+    pub ai_analysis_ref: String,
+}
+
+/// The one type of [`RemediationApprovalAuditPayload`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum ApprovalDecidedEventType {
+    /// [`APPROVAL_DECIDED`].
+    #[serde(rename = "webhook.approval.decided")]
+    ApprovalDecided,
+}
+
+/// Payload of the events about what people do with notifications.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NotificationAuditPayload {
+    /// What they did.
+    pub event_type: NotificationEventType,
+    /// Uid of the notification.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notification_id: Option<String>,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notification_name: Option<String>,
+    /// What it was about.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub type_: Option<NotificationType>,
+    /// The same, by its other name in the contract.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notification_type: Option<NotificationType>,
+    /// How urgent it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<NotificationPriority>,
+    /// How far delivery had come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub final_status: Option<NotificationPhase>,
+    /// To whom.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<Recipient>,
+    /// Who cancelled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled_by: Option<String>,
+    /// That user's uid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_uid: Option<String>,
+    /// That user's groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub user_groups: Vec<String>,
+    /// What they did, by its other name in the contract.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<NotificationAction>,
+}
+
+/// The types of [`NotificationAuditPayload`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum NotificationEventType {
+    /// [`NOTIFICATION_CANCELLED`].
+    #[serde(rename = "webhook.notification.cancelled")]
+    Cancelled,
+    /// Somebody reacted.
+    #[serde(rename = "webhook.notification.acknowledged")]
+    Acknowledged,
+}
+
+/// What people do with notifications.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum NotificationAction {
+    /// They delete them.
+    #[serde(rename = "notification_cancelled")]
+    Cancelled,
+    /// They react.
+    #[serde(rename = "notification_acknowledged")]
+    Acknowledged,
 }
 
 /// A payload as the object an envelope carries; empty only if `payload` is not an object.

@@ -3,10 +3,12 @@
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    AuditEventRequest, BLOCK_CLEARED, WorkflowExecutionAuditPayload, WorkflowExecutionWebhookAuditPayload,
+    APPROVAL_DECIDED, AuditEventRequest, BLOCK_CLEARED, NotificationAuditPayload,
+    RemediationApprovalAuditPayload, WorkflowExecutionAuditPayload, WorkflowExecutionWebhookAuditPayload,
     required_fields,
 };
 
@@ -151,14 +153,19 @@ fn check_data(event: &AuditEventRequest) -> Option<FieldError> {
     if has_nul(&data) {
         return Some(FieldError::new("event_data", "must not contain the character U+0000"));
     }
-    let parsed = if data_type == BLOCK_CLEARED {
-        serde_json::from_value::<WorkflowExecutionWebhookAuditPayload>(data).err()
-    } else if data_type.starts_with("workflowexecution.") {
-        serde_json::from_value::<WorkflowExecutionAuditPayload>(data).err()
-    } else {
-        None
+    let parsed = match data_type {
+        BLOCK_CLEARED => unfit::<WorkflowExecutionWebhookAuditPayload>(data),
+        APPROVAL_DECIDED => unfit::<RemediationApprovalAuditPayload>(data),
+        _ if data_type.starts_with("webhook.notification.") => unfit::<NotificationAuditPayload>(data),
+        _ if data_type.starts_with("workflowexecution.") => unfit::<WorkflowExecutionAuditPayload>(data),
+        _ => None,
     };
     parsed.map(|error| FieldError::new("event_data", format!("is not a `{data_type}` payload: {error}")))
+}
+
+/// Why `data` is not a `T`.
+fn unfit<T: DeserializeOwned>(data: Value) -> Option<serde_json::Error> {
+    serde_json::from_value::<T>(data).err()
 }
 
 #[cfg(test)]
@@ -238,6 +245,21 @@ mod tests {
         assert_eq!(errors[0].field, "event_data.fingerprint");
         event["event_data"]["fingerprint"] = json!("f");
         assert_eq!(validate_event(&serde_json::from_value(event).unwrap(), now()), []);
+    }
+
+    #[test]
+    fn what_people_decide_is_checked_by_its_type() {
+        let mut event = event();
+        event["event_type"] = json!(APPROVAL_DECIDED);
+        event["event_category"] = json!("webhook");
+        event["event_data"] = json!({
+            "event_type": APPROVAL_DECIDED, "request_name": "rar-1", "decision": "Expired",
+            "decided_at": "2026-01-10T12:00:00Z", "decision_message": "", "ai_analysis_ref": "ai-1",
+        });
+        let judged = |event: &Value| validate_event(&serde_json::from_value(event.clone()).unwrap(), now());
+        assert_eq!(judged(&event), []);
+        event["event_data"]["decision"] = json!("Maybe");
+        assert_eq!(judged(&event)[0].field, "event_data");
     }
 
     #[test]

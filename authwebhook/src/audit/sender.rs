@@ -40,6 +40,8 @@ impl SenderOptions {
     }
 }
 
+/// Where Kubernetes puts the token of the pod's ServiceAccount.
+const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 /// Most events in a request.
 const MAX_BATCH: usize = 100;
 
@@ -163,7 +165,11 @@ impl Delivery {
     }
 
     async fn post(&self, batch: &[AuditEventRequest]) -> Attempt {
-        let request = self.client.post(format!("{}{BATCH_PATH}", self.options.url)).json(batch);
+        let mut request = self.client.post(format!("{}{BATCH_PATH}", self.options.url)).json(batch);
+        // Read each time: Kubernetes replaces the token before it expires.
+        if let Ok(token) = tokio::fs::read_to_string(TOKEN_FILE).await {
+            request = request.bearer_auth(token.trim());
+        }
         let response = match request.timeout(self.options.request_timeout).send().await {
             Ok(response) => response,
             Err(error) => return Attempt::Failed(causes(&error)),
@@ -179,8 +185,8 @@ impl Delivery {
             info!(reason, "audit event was reported before");
             return Attempt::Acknowledged;
         }
-        let permanent = status.is_client_error()
-            && !matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+        // The same events will never be accepted. Anything else may pass: a right that is missing, too, can be given.
+        let permanent = matches!(status.as_u16(), 400 | 409 | 413 | 415 | 422);
         if permanent { Attempt::Refused(reason) } else { Attempt::Failed(reason) }
     }
 

@@ -123,7 +123,11 @@ pub(super) fn ca_not_after(ca: &str) -> Result<Timestamp, PemError> {
     ends?.into_iter().max().ok_or(PemError { field: "ca.crt", expected: "certificate" })
 }
 
-fn not_after(field: &'static str, certificate: &CertificateDer<'_>) -> Result<Timestamp, PemError> {
+/// When a certificate ends.
+pub(super) fn not_after(
+    field: &'static str,
+    certificate: &CertificateDer<'_>,
+) -> Result<Timestamp, PemError> {
     let missing = || PemError { field, expected: "certificate" };
     let (_, parsed) = parse_x509_certificate(certificate).map_err(|_| missing())?;
     Timestamp::from_second(parsed.validity().not_after.timestamp()).map_err(|_| missing())
@@ -139,7 +143,12 @@ mod tests {
     const DAY: Duration = Duration::from_secs(86_400);
 
     fn profile() -> Profile {
-        Profile { service: "authwebhook".into(), namespace: "kubernaut-system".into(), lifetime: DAY * 90 }
+        Profile {
+            service: "authwebhook".into(),
+            namespace: "kubernaut-system".into(),
+            lifetime: DAY * 90,
+            ca_lifetime: DAY * 900,
+        }
     }
 
     fn now() -> Timestamp {

@@ -13,7 +13,6 @@ use super::{Material, Profile};
 
 /// The clocks of the cluster may differ by this much.
 const SKEW: Duration = Duration::from_secs(3600);
-const CA_LIFETIMES: u32 = 10;
 
 /// A certificate could not be made.
 #[derive(Debug, Error)]
@@ -31,7 +30,7 @@ fn failed(what: &'static str) -> impl Fn(rcgen::Error) -> IssueError {
 pub fn issue(profile: &Profile, now: Timestamp) -> Result<Material, IssueError> {
     let key = KeyPair::generate().map_err(failed("CA key"))?;
     let name = format!("{} CA", profile.server_name());
-    let mut params = params(&name, Vec::new(), now, profile.lifetime * CA_LIFETIMES).map_err(failed("CA"))?;
+    let mut params = params(&name, Vec::new(), now, profile.ca_lifetime).map_err(failed("CA"))?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let certificate = params.self_signed(&key).map_err(failed("CA certificate"))?;

@@ -1,6 +1,7 @@
 //! The Secret that all replicas share: the first one creates it, the others adopt it, any of them renews it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -22,6 +23,16 @@ const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "authwebhook")
 /// Replicas that start together meet here; more rounds mean that something else keeps writing.
 const ROUNDS: usize = 5;
 
+/// Who makes the certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Source {
+    /// This webhook makes and renews it.
+    #[default]
+    Own,
+    /// Somebody else does, for example cert-manager: the Secret is only read, and waited for. It has to hold `ca.crt`.
+    Provided,
+}
+
 /// The Secret cannot be brought to hold a usable certificate.
 #[derive(Debug, Error)]
 pub enum SecretError {
@@ -37,13 +48,19 @@ pub enum SecretError {
     },
     /// Somebody else provides it, and it is not good.
     #[error(
-        "Secret `{name}` is provided by somebody else and cannot be used; delete it to have a new one made"
+        "Secret `{name}` is provided by somebody else and cannot be used; mend it, or delete it to have a new one made"
     )]
     Foreign {
         /// Of the Secret.
         name: String,
         /// What is wrong with it.
         source: Unusable,
+    },
+    /// Somebody else has to provide it, and has not yet.
+    #[error("Secret `{name}` is not there yet: `--certificate-source=provided` waits for it")]
+    Missing {
+        /// Of the Secret.
+        name: String,
     },
     /// A certificate could not be made.
     #[error("cannot renew the certificate in Secret `{name}`")]
@@ -62,14 +79,19 @@ pub enum SecretError {
 }
 
 /// The certificate in Secret `name`, made or renewed if necessary.
-pub async fn ensure(client: Client, name: &str, profile: &Profile) -> Result<Usable, SecretError> {
+pub async fn ensure(
+    client: Client,
+    name: &str,
+    profile: &Profile,
+    source: Source,
+) -> Result<Usable, SecretError> {
     let secrets: Api<Secret> = Api::namespaced(client, &profile.namespace);
     let failed =
         |attempt| move |source| SecretError::Api { attempt, name: name.to_owned(), source: Box::new(source) };
     for _ in 0..ROUNDS {
         let now = Timestamp::now();
         let present = secrets.get_opt(name).await.map_err(failed("read"))?;
-        let written = match next(name, profile, present.as_ref(), now)? {
+        let written = match next(name, profile, source, present.as_ref(), now)? {
             Next::Use(usable) => return Ok(usable),
             Next::Create(secret) => {
                 info!(secret = name, "creating the certificate");
@@ -109,22 +131,37 @@ enum Next {
 fn next(
     name: &str,
     profile: &Profile,
+    source: Source,
     present: Option<&Secret>,
     now: Timestamp,
 ) -> Result<Next, SecretError> {
     let failed = |source| SecretError::Issue { name: name.to_owned(), source };
     let Some(present) = present else {
+        if source == Source::Provided {
+            return Err(SecretError::Missing { name: name.to_owned() });
+        }
         let material = issue(profile, now).map_err(failed)?;
         return Ok(Next::Create(Box::new(secret(name, profile, &material))));
     };
     let material = material(present);
-    let because = match check(&material, profile, now) {
-        Ok(usable) => return Ok(Next::Use(usable)),
-        Err(because) => because,
+    let because = match (check(&material, profile, now), source) {
+        (Ok(usable), _) => return Ok(Next::Use(usable)),
+        // Whoever provides it renews it when they see fit: what is still valid is used.
+        (Err(Unusable::EndsSoon { not_after }), Source::Provided) if not_after > now => {
+            let lenient = Profile { lifetime: Duration::ZERO, ..profile.clone() };
+            match check(&material, &lenient, now) {
+                Ok(usable) => return Ok(Next::Use(usable)),
+                Err(because) => because,
+            }
+        }
+        (Err(because), _) => because,
     };
     let empty = present.data.as_ref().is_none_or(BTreeMap::is_empty);
     let ours = present.metadata.labels.iter().flatten().any(|(key, value)| (&**key, &**value) == MANAGED_BY);
-    if !ours && !empty {
+    if source == Source::Provided && empty {
+        return Err(SecretError::Missing { name: name.to_owned() });
+    }
+    if source == Source::Provided || !ours && !empty {
         return Err(SecretError::Foreign { name: name.to_owned(), source: because });
     }
     // A CA that would end before a certificate of it is made anew with it.
@@ -177,14 +214,17 @@ fn secret(name: &str, profile: &Profile, material: &Material) -> Secret {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const DAY: Duration = Duration::from_secs(86_400);
 
     fn profile() -> Profile {
-        Profile { service: "authwebhook".into(), namespace: "kubernaut-system".into(), lifetime: DAY * 90 }
+        Profile {
+            service: "authwebhook".into(),
+            namespace: "kubernaut-system".into(),
+            lifetime: DAY * 90,
+            ca_lifetime: DAY * 900,
+        }
     }
 
     fn now() -> Timestamp {
@@ -192,14 +232,14 @@ mod tests {
     }
 
     fn created() -> Secret {
-        match next("tls", &profile(), None, now()).unwrap() {
+        match next("tls", &profile(), Source::Own, None, now()).unwrap() {
             Next::Create(secret) => *secret,
             _ => panic!("an absent Secret is created"),
         }
     }
 
     fn updated(present: &Secret, now: Timestamp) -> Secret {
-        match next("tls", &profile(), Some(present), now).unwrap() {
+        match next("tls", &profile(), Source::Own, Some(present), now).unwrap() {
             Next::Update { secret, .. } => *secret,
             _ => panic!("an unusable Secret is updated"),
         }
@@ -208,10 +248,10 @@ mod tests {
     #[test]
     fn a_good_secret_is_adopted_whoever_made_it() {
         let mut secret = created();
-        assert!(matches!(next("tls", &profile(), Some(&secret), now()), Ok(Next::Use(_))));
+        assert!(matches!(next("tls", &profile(), Source::Own, Some(&secret), now()), Ok(Next::Use(_))));
         secret.metadata.labels = None;
         secret.data.as_mut().unwrap().remove(CA_KEY);
-        assert!(matches!(next("tls", &profile(), Some(&secret), now()), Ok(Next::Use(_))));
+        assert!(matches!(next("tls", &profile(), Source::Own, Some(&secret), now()), Ok(Next::Use(_))));
     }
 
     #[test]
@@ -251,7 +291,20 @@ mod tests {
         let mut foreign = created();
         foreign.metadata.labels = None;
         foreign.data.as_mut().unwrap().remove(KEY);
-        let error = next("tls", &profile(), Some(&foreign), now()).map(drop).unwrap_err();
+        let error = next("tls", &profile(), Source::Own, Some(&foreign), now()).map(drop).unwrap_err();
         assert!(error.to_string().contains("delete it"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_that_somebody_provides_is_waited_for_used_to_its_end_and_never_written() {
+        let provided =
+            |present: Option<&Secret>, now| next("tls", &profile(), Source::Provided, present, now);
+        assert!(matches!(provided(None, now()), Err(SecretError::Missing { .. })));
+        let empty = Secret { data: None, ..created() };
+        assert!(matches!(provided(Some(&empty), now()), Err(SecretError::Missing { .. })));
+        let good = created();
+        assert!(matches!(provided(Some(&good), now()), Ok(Next::Use(_))));
+        assert!(matches!(provided(Some(&good), now() + DAY * 89), Ok(Next::Use(_))));
+        assert!(matches!(provided(Some(&good), now() + DAY * 91), Err(SecretError::Foreign { .. })));
     }
 }

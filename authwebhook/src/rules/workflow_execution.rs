@@ -1,8 +1,10 @@
 //! Clearing the block that a failed execution puts on its target.
 
 use api::workflow_execution::BlockClearance;
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::whole_seconds;
 
 /// A reason with fewer words explains nothing.
 pub const MIN_REASON_WORDS: usize = 10;
@@ -76,12 +78,6 @@ pub fn judge(
 /// Words are separated by blanks and have a letter or a digit.
 fn words(text: &str) -> usize {
     text.split_whitespace().filter(|word| word.chars().any(char::is_alphanumeric)).count()
-}
-
-/// Kubernetes keeps times in whole seconds.
-fn whole_seconds(time: Timestamp) -> Timestamp {
-    time.round(jiff::TimestampRound::new().smallest(Unit::Second).mode(jiff::RoundMode::Floor))
-        .unwrap_or(time)
 }
 
 #[cfg(test)]

@@ -12,5 +12,7 @@ mod audit;
 mod faults;
 // Clearing the block that a failed execution leaves.
 mod clearance;
+// Deciding about remediations and cancelling notifications.
+mod decisions;
 // What operators see.
 mod observability;
