@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use utoipa::OpenApi;
 
@@ -71,10 +72,36 @@ pub struct Document {
 /// The document of this version.
 pub fn document() -> Document {
     // The document is made of text and maps with text keys: it always has a JSON form.
-    let mut text = Contract::openapi().to_pretty_json().unwrap_or_default();
+    let mut document = serde_json::to_value(Contract::openapi()).unwrap_or_default();
+    flatten(&mut document);
+    let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
     text.push('\n');
     let digest = format!("sha256:{}", hex(&Sha256::digest(text.as_bytes())));
     Document { text, digest }
+}
+
+/// Makes one object of a schema that is put together from several. A part that permits no further members would otherwise
+/// refuse those of the other parts.
+fn flatten(document: &mut Value) {
+    let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let parts_by_name = schemas.clone();
+    for schema in schemas.values_mut() {
+        let Some(parts) = schema.get("allOf").and_then(Value::as_array) else { continue };
+        let (mut properties, mut required) = (Map::new(), Vec::new());
+        for part in parts {
+            let name = part.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next());
+            let part = name.and_then(|name| parts_by_name.get(name)).unwrap_or(part);
+            properties.extend(part.get("properties").and_then(Value::as_object).cloned().unwrap_or_default());
+            required.extend(part.get("required").and_then(Value::as_array).cloned().unwrap_or_default());
+        }
+        let mut flat = json!({"type": "object", "required": required, "properties": properties});
+        if let Some(description) = schema.get("description") {
+            flat["description"] = description.clone();
+        }
+        *schema = flat;
+    }
 }
 
 /// This document.
@@ -98,4 +125,24 @@ pub(super) async fn serve(State(service): State<Arc<Service>>, headers: HeaderMa
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
     (headers, text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_put_together_from_parts_has_the_members_of_all_of_them() {
+        let document: Value = serde_json::from_str(&document().text).unwrap();
+        let schemas = &document["components"]["schemas"];
+        let workflow = &schemas["Workflow"];
+        assert!(
+            workflow["properties"]["workflow_id"].is_object()
+                && workflow["properties"]["content"].is_object()
+        );
+        assert!(workflow["required"].as_array().unwrap().contains(&json!("labels")), "{workflow}");
+        assert!(workflow["additionalProperties"].is_null() && workflow["allOf"].is_null(), "{workflow}");
+        assert_eq!(schemas["NewWorkflow"]["additionalProperties"], false);
+        assert_eq!(schemas["Problem"]["properties"]["title"]["type"], "string");
+    }
 }
