@@ -81,6 +81,7 @@ async fn ten_thousand_events_a_second_in_batches_and_single_writes_within_ten_mi
     })
     .join()
     .unwrap();
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
     let post = |path: &str, body: String| {
         let request =

@@ -2,9 +2,11 @@
 //! machine: `cargo test --release -p datastorage --test load -- --nocapture`.
 
 #[cfg(test)]
+#[expect(dead_code, reason = "other suites use more of it")]
 #[path = "../it/app.rs"]
 mod app;
 #[cfg(test)]
+#[expect(dead_code, reason = "other suites use more of it")]
 #[path = "../postgres/database.rs"]
 mod database;
 
