@@ -112,7 +112,7 @@ fn a_real_tree_is_read_in_every_corner() {
     );
     write(
         "deploy/cr.yaml",
-        "kind: WorkflowExecution\nspec:\n  workflowRef:\n    containerImage: ghcr.io/containers/kubernetes-mcp-server:latest\n    executionBundle: quay.io/kubernaut-cicd/bundle:v1\n",
+        "kind: Recipe\nspec:\n  workflowRef:\n    containerImage: ghcr.io/containers/kubernetes-mcp-server:latest\n    executionBundle: quay.io/kubernaut-cicd/bundle:v1\n",
     );
     write(
         "test/kind.yaml",
