@@ -33,7 +33,7 @@ const LABEL_VALUE_MAX: usize = 63;
 /// The child's name for `target`: `wfe-` and the first 16 hex digits of the target's SHA-256.
 ///
 /// Equal targets give equal names, so that creating the child takes the lock on the target.
-pub fn job_name(target: &str) -> String {
+pub fn child_name(target: &str) -> String {
     format!("wfe-{}", hex_prefix(target, 16))
 }
 
@@ -88,13 +88,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn job_name_is_the_prefix_of_the_targets_hash() {
+    fn child_name_is_the_prefix_of_the_targets_hash() {
         for (target, expected) in [
             ("default/deployment/nginx", "wfe-f3457dcc8fbcb6d9"),
             ("payment/deployment/payment-api", "wfe-cf0cc089293b1165"),
             ("node/worker-node-1", "wfe-ac45b7d6911e97a5"),
         ] {
-            assert_eq!(job_name(target), expected);
+            assert_eq!(child_name(target), expected);
         }
     }
 

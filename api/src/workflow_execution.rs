@@ -41,7 +41,7 @@ pub struct WorkflowExecutionSpec {
     pub workflow_ref: WorkflowRef,
     /// What the workflow acts on: `namespace/kind/name`, or `kind/name` for cluster-wide objects. One run at a time.
     pub target_resource: String,
-    /// Handed to the workflow unchanged; names are UPPER_SNAKE_CASE by convention.
+    /// Handed to the workflow unchanged; names are UPPER_SNAKE_CASE.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: BTreeMap<String, String>,
     /// How sure the selection was, 0 to 1.
@@ -50,7 +50,7 @@ pub struct WorkflowExecutionSpec {
     /// Why this workflow was selected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rationale: Option<String>,
-    /// What runs the workflow; `job` when absent.
+    /// What runs the workflow; when absent `tekton` where the cluster has Tekton, otherwise `job`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_engine: Option<ExecutionEngine>,
     /// How to run it.
@@ -81,6 +81,16 @@ pub enum ExecutionEngine {
     Job,
     /// A Tekton PipelineRun from the workflow's bundle.
     Tekton,
+}
+
+impl ExecutionEngine {
+    /// As written in the resource.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Job => "job",
+            Self::Tekton => "tekton",
+        }
+    }
 }
 
 /// How to run a workflow.

@@ -3,10 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{ArgAction, Parser};
 use jiff::SignedDuration;
 
-use crate::engines::job::Place;
+use crate::engines::child::Place;
+use crate::leader;
 use crate::reconcile::decide::{Backoff, Settings};
 
 /// Executes workflows against targets, one at a time per target, and accounts for each.
@@ -46,6 +47,29 @@ pub struct Config {
     /// Where `/healthz` and `/readyz` are served.
     #[arg(long, default_value = ":8081", value_name = "[IP]:PORT", value_parser = address)]
     pub health_probe_bind_address: SocketAddr,
+    /// Act only while holding a Lease, so that more than one replica can be run.
+    #[arg(
+        long,
+        default_value_t = false,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = ArgAction::Set,
+        value_name = "BOOL"
+    )]
+    pub leader_elect: bool,
+    /// Name of the Lease.
+    #[arg(long, default_value = "workflowexecution.kubernaut.ai", value_name = "NAME")]
+    pub leader_election_id: String,
+    /// Namespace of the Lease.
+    #[arg(long, env = "POD_NAMESPACE", default_value = api::names::SYSTEM_NAMESPACE, value_name = "NAMESPACE")]
+    pub leader_election_namespace: String,
+    /// How long a leader that is silent is waited for: seconds, or a duration.
+    #[arg(long, default_value = "15s", value_name = "DURATION", value_parser = seconds)]
+    pub lease_duration: SignedDuration,
+    /// Name of the pod this runs in: who holds the Lease, and who tells Kubernetes events.
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    pub pod_name: Option<String>,
 }
 
 impl Config {
@@ -69,6 +93,17 @@ impl Config {
             service_account: self.service_account.clone(),
             timeout: self.default_timeout,
         }
+    }
+
+    /// The election, unless there is none.
+    pub fn election(&self, identity: &str) -> Option<leader::Options> {
+        self.leader_elect.then(|| leader::Options {
+            namespace: self.leader_election_namespace.clone(),
+            name: self.leader_election_id.clone(),
+            identity: identity.to_owned(),
+            // The Lease says it in whole seconds.
+            duration: Duration::from_secs(self.lease_duration.as_secs().unsigned_abs().max(1)),
+        })
     }
 
     /// Longest request to DataStorage.
@@ -134,6 +169,23 @@ mod tests {
             SignedDuration::from_secs(7)
         );
         assert_eq!(parse(&[]).unwrap().metrics_bind_address, "0.0.0.0:9090".parse().unwrap());
+    }
+
+    #[test]
+    fn leader_election_is_off_unless_asked_for() {
+        for (flags, expected) in [
+            (&[][..], false),
+            (&["--leader-elect"], true),
+            (&["--leader-elect=true"], true),
+            (&["--leader-elect=false"], false),
+        ] {
+            assert_eq!(parse(flags).unwrap().election("me").is_some(), expected, "{flags:?}");
+        }
+        let election = parse(&["--leader-elect", "--lease-duration=4"]).unwrap().election("me").unwrap();
+        assert_eq!(
+            (election.name.as_str(), election.duration.as_secs()),
+            ("workflowexecution.kubernaut.ai", 4)
+        );
     }
 
     #[test]

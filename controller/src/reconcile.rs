@@ -13,26 +13,34 @@ pub mod failure;
 pub mod transition;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::workflow_execution::WorkflowExecution;
+use futures::{Stream, StreamExt};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
-use kube::runtime::controller::Action as Next;
-use kube::runtime::events::Recorder;
+use kube::runtime::applier;
+use kube::runtime::controller::{Action as Next, Config, Error as ApplierError, ReconcileRequest};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt};
+use tracing::Instrument;
 
-use crate::engines::job::Place;
+use crate::engines::child::Place;
+use crate::engines::served::Served;
 use crate::metrics::Metrics;
 use crate::outbox::sender::Outbox;
+use crate::trace;
+use crate::watch::{Children, Requests};
 use act::Effect;
+pub use act::Targets;
 use decide::Settings;
 use observe::Trust;
 
 /// Creating the child and putting on the finalizer are followed by another decision at once; more rounds mean a defect.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 6;
+/// Reconciliations at the same time.
+const CONCURRENCY: u16 = 32;
+/// An execution whose events did not fit into the outbox comes back after this time.
+const OUTBOX_AGAIN: Duration = Duration::from_secs(5);
 
 /// What reconciliations share.
 pub struct Context {
@@ -40,20 +48,24 @@ pub struct Context {
     pub client: Client,
     /// Every execution, as watched.
     pub executions: Store<WorkflowExecution>,
-    /// Every Job that runs a workflow, as watched.
-    pub jobs: Store<Job>,
-    /// Every pod of these Jobs, as watched.
-    pub pods: Store<Pod>,
+    /// Every child, as watched.
+    pub children: Children,
+    /// Which engines the cluster has.
+    pub served: Served,
+    /// Targets that are being taken.
+    pub targets: Targets,
     /// Chosen by the operator.
     pub settings: Settings,
     /// Where workflows run.
     pub place: Place,
     /// Where audit events go.
     pub outbox: Outbox,
+    /// Where requests come from.
+    pub requests: Requests,
     /// Where numbers go.
     pub metrics: Metrics,
-    /// Where Kubernetes events go.
-    pub recorder: Recorder,
+    /// Which replica this is.
+    pub identity: String,
 }
 
 /// A reconciliation that has to be done again.
@@ -84,27 +96,74 @@ pub enum Error {
     },
 }
 
+/// Reconciles what is requested, until there are no more requests; what was begun is finished.
+pub async fn run<E>(
+    context: Arc<Context>,
+    requests: impl Stream<Item = Result<ReconcileRequest<WorkflowExecution>, E>>,
+) where
+    E: std::error::Error + 'static,
+{
+    let executions = context.executions.clone();
+    let reconciliations = applier(
+        |execution, context| Box::pin(reconcile(execution, context)),
+        after_error,
+        Arc::clone(&context),
+        executions,
+        requests,
+        Config::default().concurrency(CONCURRENCY),
+    );
+    reconciliations
+        .for_each(|outcome| {
+            // Failed reconciliations are reported, and repeated, by `after_error`.
+            if let Err(ApplierError::ObjectNotFound(gone)) = outcome {
+                let namespace = gone.namespace.unwrap_or_default();
+                context.requests.taken(&ObjectRef::new(&gone.name).within(&namespace));
+            }
+            std::future::ready(())
+        })
+        .await;
+}
+
+/// One reconciliation, in a span that names the execution and its trace.
+async fn reconcile(execution: Arc<WorkflowExecution>, context: Arc<Context>) -> Result<Next, Error> {
+    let reference = reference(&execution);
+    context.requests.taken(&reference);
+    // What changes from here on is requested anew; what changed before must be seen now.
+    let execution = context.executions.get(&reference).unwrap_or(execution);
+    let span = tracing::info_span!(
+        "reconcile",
+        execution = key(&execution),
+        trace_id = trace::of(execution.metadata.uid.as_deref().unwrap_or_default()),
+    );
+    let started = Instant::now();
+    let outcome = settle(&execution, &context).instrument(span).await;
+    context.metrics.reconciled(outcome.as_ref().err(), started.elapsed());
+    outcome
+}
+
 /// Brings one execution as far as it can get now.
-pub async fn reconcile(execution: Arc<WorkflowExecution>, context: Arc<Context>) -> Result<Next, Error> {
-    let mut execution = WorkflowExecution::clone(&execution);
+async fn settle(execution: &WorkflowExecution, context: &Context) -> Result<Next, Error> {
+    let mut execution = execution.clone();
     let mut refusal = None;
     let mut trust = Trust::Watch;
     for _ in 0..ROUNDS {
-        let observed = observe::observe(&context, &execution, refusal.take(), trust).await?;
+        let observed = observe::observe(context, &execution, refusal.take(), trust).await?;
         let decision = decide::decide(&observed, &context.settings, Timestamp::now());
-        match act::act(&context, &execution, decision.actions).await? {
+        match act::act(context, &execution, decision.actions).await? {
             Effect::Done => return Ok(decision.requeue.map_or_else(Next::await_change, requeue)),
             Effect::Changed(changed) => execution = *changed,
             // Sooner than the watch shows it.
-            Effect::ChildCreated => trust = Trust::Server,
+            Effect::ChildCreated | Effect::ChildExists => trust = Trust::Server,
             Effect::ChildRefused(reason) => refusal = Some(reason),
+            Effect::EngineGone => {}
+            Effect::OutboxFull => return Ok(Next::requeue(OUTBOX_AGAIN)),
         }
     }
     Err(Error::Unsettled { execution: key(&execution) })
 }
 
 /// What to do after a failed reconciliation.
-pub fn after_error(execution: Arc<WorkflowExecution>, error: &Error, _: Arc<Context>) -> Next {
+fn after_error(execution: Arc<WorkflowExecution>, error: &Error, _: Arc<Context>) -> Next {
     match error {
         // The watch is about to deliver the change; this is for the case that it already has.
         Error::Changed { .. } => Next::requeue(Duration::from_millis(200)),

@@ -23,7 +23,7 @@ pub fn jobs(cluster: &Cluster) -> Api<Job> {
 
 /// The child on `target`, if there is one.
 pub async fn of(cluster: &Cluster, target: &str) -> Result<Option<Job>> {
-    Ok(jobs(cluster).get_opt(&names::job_name(target)).await?)
+    Ok(jobs(cluster).get_opt(&names::child_name(target)).await?)
 }
 
 /// Waits until there is no child on `target`.
@@ -65,7 +65,7 @@ impl Census {
     /// Starts to watch `target`.
     pub fn start(cluster: &Cluster, target: &str) -> Self {
         let seen = Arc::new(Mutex::new(BTreeSet::new()));
-        let name = names::job_name(target);
+        let name = names::child_name(target);
         let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
         let remember = Arc::clone(&seen);
         let task = tokio::spawn(watcher(jobs(cluster), config).default_backoff().touched_objects().for_each(

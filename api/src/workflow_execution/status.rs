@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::ExecutionEngine;
 use crate::audit::WorkflowExecutionEventType;
 
 /// Condition: the child that runs the workflow was created.
@@ -37,6 +38,9 @@ pub struct WorkflowExecutionStatus {
     /// From start to completion, for example `2m30s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<String>,
+    /// What runs the workflow, once that is settled: what the cluster offers may change later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution_engine: Option<ExecutionEngine>,
     /// The child that runs the workflow, in the execution namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_ref: Option<LocalObjectReference>,

@@ -8,15 +8,20 @@ use api::audit::{AuditEventRequest, BATCH_PATH};
 use api::problem::Problem;
 use api::workflow_execution::WorkflowExecution;
 use kube::runtime::reflector::ObjectRef;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
 
 use crate::chain;
 use crate::metrics::Metrics;
 use crate::reconcile::observed::Acknowledgement;
+use crate::trace;
+use crate::watch::Requests;
 
 /// Most events in one request.
 const BATCH: usize = 200;
+/// Most events that wait here. More of them wait where they are safe: in the status of their executions.
+pub const CAPACITY: usize = 2000;
 /// Back-off between failed requests.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 /// A refused event may be offered again after this time.
@@ -38,15 +43,16 @@ enum State {
 /// The front of the outbox: reconciliations offer events and ask what became of them.
 #[derive(Clone)]
 pub struct Outbox {
-    queue: mpsc::UnboundedSender<Due>,
+    queue: mpsc::Sender<Due>,
     states: Arc<Mutex<HashMap<Uuid, State>>>,
+    settled: Arc<Notify>,
     metrics: Metrics,
 }
 
 /// The back of the outbox: run it with [`Sender::run`].
 pub struct Sender {
-    queue: mpsc::UnboundedReceiver<Due>,
-    acknowledged: mpsc::UnboundedSender<ObjectRef<WorkflowExecution>>,
+    queue: mpsc::Receiver<Due>,
+    requests: Requests,
     outbox: Outbox,
     http: reqwest::Client,
     url: String,
@@ -68,40 +74,60 @@ enum SendError {
 impl SendError {
     /// Whether the same events will never be accepted.
     fn is_final(&self) -> bool {
-        matches!(self, Self::Answer { status: 400 | 413 | 422, .. })
+        matches!(self, Self::Answer { status: 400 | 409 | 413 | 422, .. })
     }
 }
 
-/// An outbox for the DataStorage at `url`. Executions whose events were acknowledged are sent to `acknowledged`.
+/// An outbox for the DataStorage at `url`. Executions whose events were acknowledged are put into `requests`.
 pub fn outbox(
     url: &str,
     timeout: Duration,
     metrics: Metrics,
-    acknowledged: mpsc::UnboundedSender<ObjectRef<WorkflowExecution>>,
+    requests: Requests,
 ) -> Result<(Outbox, Sender), reqwest::Error> {
-    let (queue_in, queue) = mpsc::unbounded_channel();
+    let (queue_in, queue) = mpsc::channel(CAPACITY);
     let http = reqwest::Client::builder().timeout(timeout);
     // An image without root certificates can still speak plain HTTP.
     let http = if url.starts_with("https:") { http } else { http.tls_certs_only([]) }.build()?;
-    let outbox = Outbox { queue: queue_in, states: Arc::default(), metrics };
+    let outbox = Outbox { queue: queue_in, states: Arc::default(), settled: Arc::default(), metrics };
     let url = format!("{}{BATCH_PATH}", url.trim_end_matches('/'));
-    Ok((outbox.clone(), Sender { queue, acknowledged, outbox, http, url }))
+    Ok((outbox.clone(), Sender { queue, requests, outbox, http, url }))
 }
 
 impl Outbox {
-    /// Takes an event over unless it is already under way.
-    pub fn offer(&self, execution: &ObjectRef<WorkflowExecution>, event: AuditEventRequest) {
-        let Some(id) = event.event_id else { return };
+    /// Takes an event over unless it is already under way. False if there is no room for it now.
+    pub fn offer(&self, execution: &ObjectRef<WorkflowExecution>, event: AuditEventRequest) -> bool {
+        let Some(id) = event.event_id else { return true };
         let mut states = self.states();
         match states.get(&id) {
-            Some(State::Queued | State::Stored) => return,
-            Some(State::Rejected(_, at)) if at.elapsed() < REJECTED_AGAIN => return,
-            Some(State::Rejected(..)) | None => states.insert(id, State::Queued),
-        };
-        drop(states);
-        self.metrics.audit_buffered(1);
-        // Fails only when the sender is gone, that is at the end of the process.
-        let _ = self.queue.send((execution.clone(), event));
+            Some(State::Queued | State::Stored) => return true,
+            Some(State::Rejected(_, at)) if at.elapsed() < REJECTED_AGAIN => return true,
+            Some(State::Rejected(..)) | None => {}
+        }
+        match self.queue.try_send((execution.clone(), event)) {
+            Ok(()) => {
+                states.insert(id, State::Queued);
+                self.metrics.audit_buffered(1);
+                true
+            }
+            Err(TrySendError::Full(_)) => {
+                self.metrics.audit_deferred();
+                false
+            }
+            // The sender is gone: the process ends, and the event is sent by the next one.
+            Err(TrySendError::Closed(_)) => true,
+        }
+    }
+
+    /// Waits until nothing is under way any more.
+    pub async fn drained(&self) {
+        loop {
+            let settled = self.settled.notified();
+            if !self.states().values().any(|state| matches!(state, State::Queued)) {
+                return;
+            }
+            settled.await;
+        }
     }
 
     /// What became of these events.
@@ -165,6 +191,7 @@ impl Sender {
                 Err(error) if error.is_final() => {
                     let event = serde_json::to_string(&due.1).unwrap_or_default();
                     tracing::error!(error = %chain(&error), event, "DataStorage refuses an audit event");
+                    self.outbox.metrics.audit_dropped();
                     self.settle([due], |_| State::Rejected(error.to_string(), Instant::now()));
                 }
                 Err(_) => {
@@ -177,7 +204,8 @@ impl Sender {
 
     async fn send(&self, batch: &[Due]) -> Result<(), SendError> {
         let events: Vec<&AuditEventRequest> = batch.iter().map(|(_, event)| event).collect();
-        let mut request = self.http.post(&self.url).json(&events);
+        let mut request =
+            self.http.post(&self.url).json(&events).header(trace::HEADER, trace::parent(&trace_of(batch)));
         // Read each time: Kubernetes replaces the token before it expires.
         if let Ok(token) = tokio::fs::read_to_string(TOKEN_FILE).await {
             request = request.bearer_auth(token.trim());
@@ -205,9 +233,21 @@ impl Sender {
                 self.outbox.states().insert(id, state(&event));
             }
             settled += 1;
-            // Fails only at the end of the process.
-            let _ = self.acknowledged.send(execution);
+            self.requests.push(execution);
         }
         self.outbox.metrics.audit_settled(settled);
+        self.outbox.settled.notify_waiters();
     }
 }
+
+/// The trace of a request: that of its execution, or one of its own if it is about several.
+fn trace_of(batch: &[Due]) -> String {
+    let mut uids = batch.iter().map(|(execution, _)| execution.extra.uid.as_deref().unwrap_or_default());
+    match uids.next() {
+        Some(first) if uids.all(|uid| uid == first) => trace::of(first),
+        _ => trace::of(&Uuid::new_v4().to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,17 +1,26 @@
 //! Carries out what was decided. Every write is bound to what was observed: by resource version or by uid.
 
+mod create;
+mod note;
+
+pub use create::Targets;
+
+use std::fmt::Debug;
+
 use api::names::FINALIZER;
-use api::workflow_execution::{WorkflowExecution, WorkflowExecutionStatus};
+use api::workflow_execution::{ExecutionEngine, WorkflowExecution, WorkflowExecutionStatus};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::batch::v1::Job;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
-use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::decide::{Action, Note};
-use super::observe::{api_error, event_ids, jobs};
+use super::decide::Action;
+use super::observe::{api_error, event_ids};
 use super::observed::Refusal;
 use super::{Context, Error, key, reference};
-use crate::engines::job;
+use crate::engines::tekton::resource::PipelineRun;
 
 /// What carrying out a decision led to.
 pub enum Effect {
@@ -19,10 +28,16 @@ pub enum Effect {
     Done,
     /// The execution is now this; decide again.
     Changed(Box<WorkflowExecution>),
-    /// The child exists, created now or before; decide again.
+    /// The child was created; decide again.
     ChildCreated,
+    /// There is a child on the target already, maybe somebody else's; decide again.
+    ChildExists,
     /// The child will not be created, for this reason; decide again.
     ChildRefused(Refusal),
+    /// The engine that was chosen is not there; decide again.
+    EngineGone,
+    /// The outbox has no room; come back.
+    OutboxFull,
 }
 
 /// Carries out `actions` in order; stops at the first that calls for another decision, or whose object
@@ -32,6 +47,7 @@ pub async fn act(
     execution: &WorkflowExecution,
     actions: Vec<Action>,
 ) -> Result<Effect, Error> {
+    let mut full = false;
     for action in actions {
         match action {
             Action::AddFinalizer => {
@@ -46,22 +62,29 @@ pub async fn act(
                 set_finalizers(context, execution, others).await?;
                 context.outbox.forget(event_ids(execution, |_| true));
             }
-            Action::CreateChild => return create_child(context, execution).await,
-            Action::DeleteChild { name, uid } => {
-                if !delete_child(context, execution, &name, uid).await? {
+            Action::CreateChild { engine } => return create::create(context, execution, engine).await,
+            Action::DeleteChild { engine, name, uid } => {
+                let deleted = match engine {
+                    ExecutionEngine::Job => delete::<Job>(context, execution, &name, uid).await?,
+                    ExecutionEngine::Tekton => delete::<PipelineRun>(context, execution, &name, uid).await?,
+                };
+                if !deleted {
                     return Ok(Effect::Done);
                 }
             }
             Action::WriteStatus(status) => write_status(context, execution, *status).await?,
             Action::Send(events) => {
                 let reference = reference(execution);
-                events.into_iter().for_each(|event| context.outbox.offer(&reference, event));
+                // In their order: DataStorage chains them as they come.
+                if !events.into_iter().all(|event| context.outbox.offer(&reference, event)) {
+                    full = true;
+                }
             }
-            Action::Publish(note) => publish(context, execution, note).await,
+            Action::Publish(note) => note::publish(context, execution, note).await,
             Action::CountFinished { phase, duration } => context.metrics.finished(phase, duration),
         }
     }
-    Ok(Effect::Done)
+    Ok(if full { Effect::OutboxFull } else { Effect::Done })
 }
 
 async fn set_finalizers(
@@ -77,47 +100,23 @@ async fn set_finalizers(
     outcome.map_err(|error| write_error("set the finalizers", execution, error))
 }
 
-async fn create_child(context: &Context, execution: &WorkflowExecution) -> Result<Effect, Error> {
-    // The watch may be behind: an execution that already ran must not run again.
-    let current = executions(context, execution)
-        .get_opt(&execution.name_any())
-        .await
-        .map_err(|source| api_error("read the execution", execution, source))?;
-    let unchanged =
-        current.is_some_and(|current| current.meta().resource_version == execution.meta().resource_version);
-    if !unchanged {
-        return Err(Error::Changed { execution: key(execution) });
-    }
-    let job = job::build(execution, &context.place);
-    match jobs(context).create(&PostParams::default(), &job).await {
-        Ok(created) => {
-            context.metrics.created();
-            tracing::info!(execution = key(execution), child = created.name_any(), "created the child");
-        }
-        Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {}
-        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 404 | 422) => {
-            let refusal = Refusal { code: status.code, message: status.message.clone() };
-            return Ok(Effect::ChildRefused(refusal));
-        }
-        Err(error) => return Err(api_error("create the child", execution, error)),
-    }
-    Ok(Effect::ChildCreated)
-}
-
 /// Whether there was that child to delete.
-async fn delete_child(
+async fn delete<K>(
     context: &Context,
     execution: &WorkflowExecution,
     name: &str,
     uid: String,
-) -> Result<bool, Error> {
+) -> Result<bool, Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
     // Foreground: the name, which is the lock, is free only when the pods are gone.
     let params = DeleteParams {
         propagation_policy: Some(PropagationPolicy::Foreground),
         preconditions: Some(Preconditions { uid: Some(uid), resource_version: None }),
         ..DeleteParams::default()
     };
-    match jobs(context).delete(name, &params).await {
+    match children::<K>(context).delete(name, &params).await {
         Ok(_) => {
             tracing::info!(execution = key(execution), child = name, "deleted the child");
             Ok(true)
@@ -140,22 +139,6 @@ async fn write_status(
     outcome.map(drop).map_err(|error| write_error("write the status", execution, error))
 }
 
-/// People can do without an event; the execution goes on.
-async fn publish(context: &Context, execution: &WorkflowExecution, note: Note) {
-    let Note { warning, reason, text } = note;
-    tracing::info!(execution = key(execution), reason, text);
-    let event = Event {
-        type_: if warning { EventType::Warning } else { EventType::Normal },
-        reason: reason.to_owned(),
-        note: Some(text.chars().take(1000).collect()),
-        action: "Reconcile".to_owned(),
-        secondary: None,
-    };
-    if let Err(error) = context.recorder.publish(&event, &execution.object_ref(&())).await {
-        tracing::warn!(execution = key(execution), reason, %error, "failed to publish a Kubernetes event");
-    }
-}
-
 fn write_error(attempt: &'static str, execution: &WorkflowExecution, error: kube::Error) -> Error {
     match error {
         kube::Error::Api(status) if matches!(status.code, 404 | 409) => {
@@ -163,6 +146,14 @@ fn write_error(attempt: &'static str, execution: &WorkflowExecution, error: kube
         }
         error => api_error(attempt, execution, error),
     }
+}
+
+/// Where children of this kind are.
+fn children<K>(context: &Context) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    Api::namespaced(context.client.clone(), &context.place.namespace)
 }
 
 fn executions(context: &Context, execution: &WorkflowExecution) -> Api<WorkflowExecution> {

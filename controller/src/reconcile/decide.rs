@@ -11,12 +11,12 @@ mod terminal;
 
 use api::audit::{AuditEventRequest, event_id};
 use api::names::FINALIZER;
-use api::workflow_execution::{AuditRecord, Phase, WorkflowExecutionStatus};
+use api::workflow_execution::{AuditRecord, ExecutionEngine, Phase, WorkflowExecutionStatus};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::conditions;
-use super::observed::{Acknowledgement, Observed};
+use super::observed::{Acknowledgement, Child, Observed};
 use crate::outbox::event;
 
 /// A refused event is offered again after this time, in case DataStorage was corrected.
@@ -59,9 +59,14 @@ pub enum Action {
     /// Let the execution go.
     RemoveFinalizer,
     /// Create the child, and decide again.
-    CreateChild,
+    CreateChild {
+        /// What runs it.
+        engine: ExecutionEngine,
+    },
     /// Delete the child of this name if it still has this uid.
     DeleteChild {
+        /// What runs it.
+        engine: ExecutionEngine,
         /// Name of the child.
         name: String,
         /// Its uid.
@@ -80,6 +85,13 @@ pub enum Action {
         /// From start to end; zero if it never started.
         duration: SignedDuration,
     },
+}
+
+impl Action {
+    /// Deletes exactly this child.
+    fn delete(child: &Child) -> Self {
+        Self::DeleteChild { engine: child.engine, name: child.name.clone(), uid: child.uid.clone() }
+    }
 }
 
 /// A Kubernetes event.
@@ -127,10 +139,11 @@ fn with_outbox(observed: &Observed, mut decision: Decision, now: Timestamp) -> D
     if decision.actions.iter().any(|action| matches!(action, Action::WriteStatus(_))) {
         return decision;
     }
-    let outbox = outbox(observed, now);
-    decision.actions.extend(outbox.actions);
-    decision.requeue = earliest(decision.requeue, outbox.requeue);
-    decision
+    let mut outbox = outbox(observed, now);
+    // The outbox first: the rest ends where a child turns out to be gone already.
+    outbox.actions.append(&mut decision.actions);
+    outbox.requeue = earliest(decision.requeue, outbox.requeue);
+    outbox
 }
 
 /// What the outbox alone needs.

@@ -43,8 +43,7 @@ pub fn stuck(execution: &WorkflowExecution, waiting: &str, message: &str, now: T
 pub fn of_child(execution: &WorkflowExecution, failure: &ChildFailure, now: Timestamp) -> FailureDetails {
     let none = FailedTask::default();
     let task = failure.task.as_ref().unwrap_or(&none);
-    let ran = failure.task.as_ref().is_none_or(|task| task.ran);
-    details(execution, classify(failure), &message(failure), task, ran, now)
+    details(execution, classify(failure), &message(failure), task, failure.ran, now)
 }
 
 fn details(
@@ -58,7 +57,7 @@ fn details(
     let start = execution.status.as_ref().and_then(|status| status.start_time.as_ref());
     let elapsed = start.map(|start| duration::format(now.duration_since(start.0))).unwrap_or_default();
     FailureDetails {
-        failed_task_index: 0,
+        failed_task_index: i32::try_from(task.index).unwrap_or(i32::MAX),
         failed_task_name: task.name.clone(),
         failed_step_name: task.step.clone(),
         reason,
@@ -82,23 +81,48 @@ fn message(failure: &ChildFailure) -> String {
     }
 }
 
-/// The class of a failure: first by what Kubernetes says, then by whole words of what the workflow said.
+/// The class of a failure: first by what Kubernetes or Tekton says, then by whole words of what the workflow said.
 pub fn classify(failure: &ChildFailure) -> FailureReason {
     let task = failure.task.as_ref();
-    if task.is_some_and(|task| task.reason == "OOMKilled") {
-        return FailureReason::OomKilled;
-    }
-    if failure.reason == "DeadlineExceeded" || task.is_some_and(|task| task.reason == "DeadlineExceeded") {
-        return FailureReason::DeadlineExceeded;
+    let told = [task.map_or("", |task| task.reason.as_str()), failure.reason.as_str()];
+    let by_reason = REASONS.iter().find(|(reason, _)| told.contains(reason)).map(|(_, class)| *class);
+    if let Some(class) = by_reason {
+        return class;
     }
     let said = words(&message(failure));
     let by_words = PHRASES.iter().find(|(phrase, _)| contains(&said, phrase)).map(|(_, reason)| *reason);
-    by_words.unwrap_or(match task {
-        Some(task) if task.exit_code.is_some_and(|code| code != 0) => FailureReason::TaskFailed,
-        _ if failure.reason == "BackoffLimitExceeded" => FailureReason::TaskFailed,
-        _ => FailureReason::Unknown,
+    by_words.unwrap_or_else(|| {
+        let exited = task.and_then(|task| task.exit_code).is_some_and(|code| code != 0);
+        let task_failed =
+            contains(&said, &["failed"]) && said.iter().any(|word| word == "task" || word == "tasks");
+        if exited || task_failed || failure.reason == "BackoffLimitExceeded" {
+            FailureReason::TaskFailed
+        } else {
+            FailureReason::Unknown
+        }
     })
 }
+
+/// Reasons of Jobs, pods, PipelineRuns and TaskRuns that say it all, the first that is given.
+const REASONS: [(&str, FailureReason); 17] = [
+    ("OOMKilled", FailureReason::OomKilled),
+    ("DeadlineExceeded", FailureReason::DeadlineExceeded),
+    ("PipelineRunTimeout", FailureReason::DeadlineExceeded),
+    ("TaskRunTimeout", FailureReason::DeadlineExceeded),
+    ("ExceededResourceQuota", FailureReason::ResourceExhausted),
+    ("ExceededNodeResources", FailureReason::ResourceExhausted),
+    ("Evicted", FailureReason::ResourceExhausted),
+    ("ImagePullBackOff", FailureReason::ImagePullBackOff),
+    ("TaskRunImagePullFailed", FailureReason::ImagePullBackOff),
+    ("CouldntGetPipeline", FailureReason::ConfigurationError),
+    ("CouldntGetTask", FailureReason::ConfigurationError),
+    ("PipelineValidationFailed", FailureReason::ConfigurationError),
+    ("TaskRunValidationFailed", FailureReason::ConfigurationError),
+    ("TaskRunResolutionFailed", FailureReason::ConfigurationError),
+    ("ParameterMissing", FailureReason::ConfigurationError),
+    ("ParameterTypeMismatch", FailureReason::ConfigurationError),
+    ("InvalidWorkspaceBindings", FailureReason::ConfigurationError),
+];
 
 /// Phrases that give a failure away, as whole words, the first that is found.
 const PHRASES: [(&[&str], FailureReason); 15] = [
@@ -161,13 +185,17 @@ mod tests {
     fn failed(reason: &str, task_reason: &str, exit_code: Option<i32>, said: &str) -> ChildFailure {
         let task = FailedTask {
             name: "pod".into(),
-            ran: exit_code.is_some(),
             exit_code,
             reason: task_reason.into(),
             message: said.into(),
             ..FailedTask::default()
         };
-        ChildFailure { reason: reason.into(), message: String::new(), task: Some(task) }
+        ChildFailure {
+            reason: reason.into(),
+            message: String::new(),
+            ran: exit_code.is_some(),
+            task: Some(task),
+        }
     }
 
     #[test]
@@ -187,6 +215,14 @@ mod tests {
             ("BackoffLimitExceeded", "Error", Some(1), "invalidated cache is cold", TaskFailed),
             ("BackoffLimitExceeded", "Error", Some(3), "", TaskFailed),
             ("PodFailurePolicy", "", None, "", Unknown),
+            ("BackoffLimitExceeded", "Evicted", None, "node had no room", ResourceExhausted),
+            ("PipelineRunTimeout", "TaskRunTimeout", None, "", DeadlineExceeded),
+            ("Failed", "TaskRunImagePullFailed", None, "the step failed", ImagePullBackOff),
+            ("Failed", "OOMKilled", Some(137), "exited with code 137", OomKilled),
+            ("Failed", "Failed", Some(2), "\"step-main\" exited with code 2", TaskFailed),
+            ("Failed", "", None, "Tasks Completed: 1 (Failed: 1, Cancelled 0)", TaskFailed),
+            ("CouldntGetPipeline", "", None, "cannot find bundle", ConfigurationError),
+            ("Cancelled", "", None, "PipelineRun was cancelled", Unknown),
         ] {
             assert_eq!(classify(&failed(reason, task_reason, exit_code, said)), expected, "{reason} {said}");
         }

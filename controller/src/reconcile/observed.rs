@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use api::workflow_execution::{Phase, WorkflowExecution, WorkflowExecutionStatus};
+use api::workflow_execution::{ExecutionEngine, Phase, WorkflowExecution, WorkflowExecutionStatus};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use uuid::Uuid;
@@ -12,7 +12,10 @@ use uuid::Uuid;
 pub struct Observed {
     /// The execution itself.
     pub execution: WorkflowExecution,
-    /// The child that has the deterministic name of the execution's target, whoever it belongs to.
+    /// Whether the cluster has Tekton.
+    pub tekton: bool,
+    /// The child that has the deterministic name of the execution's target, whoever it belongs to and whatever its kind. Its
+    /// own, if there is one.
     pub child: Option<Child>,
     /// The API server's final word against creating the child, if it was just asked.
     pub refusal: Option<Refusal>,
@@ -37,6 +40,8 @@ impl Observed {
 /// The object that runs a workflow, whatever its kind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Child {
+    /// What it is.
+    pub engine: ExecutionEngine,
     /// Its name, derived from the target.
     pub name: String,
     /// Its uid: a later child of the same name has another.
@@ -47,8 +52,19 @@ pub struct Child {
     pub owner: Owner,
     /// Whether its deletion has begun.
     pub deleting: bool,
+    /// How far it is.
+    pub progress: Progress,
     /// What it is doing.
     pub state: ChildState,
+}
+
+/// How many of a child's parts have ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// These have ended.
+    pub completed: usize,
+    /// All that are known of.
+    pub total: usize,
 }
 
 /// For whom a child runs.
@@ -101,6 +117,8 @@ pub struct ChildFailure {
     pub reason: String,
     /// In words.
     pub message: String,
+    /// Whether the workflow may have acted: one of its processes was started, or nobody can tell.
+    pub ran: bool,
     /// The part that failed, if it can still be seen.
     pub task: Option<FailedTask>,
 }
@@ -108,13 +126,13 @@ pub struct ChildFailure {
 /// The part of a child that failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FailedTask {
-    /// Name of the part: a pod.
+    /// Its place among the child's parts.
+    pub index: usize,
+    /// Name of the part: a pod, or a TaskRun.
     pub name: String,
     /// Name of the step in it: a container.
     pub step: Option<String>,
-    /// Whether the workflow's process was started.
-    pub ran: bool,
-    /// Exit code of that process.
+    /// Exit code of the workflow's process.
     pub exit_code: Option<i32>,
     /// One word, such as `OOMKilled`.
     pub reason: String,

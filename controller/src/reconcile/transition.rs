@@ -26,6 +26,7 @@ pub fn run(execution: &WorkflowExecution, child: &Child, now: Timestamp) -> Work
     touch(&mut status, execution);
     status.phase = Some(Phase::Running);
     status.start_time = Some(Time(created));
+    status.execution_engine = Some(child.engine);
     status.execution_ref = Some(LocalObjectReference { name: child.name.clone() });
     status.execution_uid = Some(child.uid.clone());
     let message = format!("{} runs for {}", child.name, execution.spec.target_resource);
@@ -56,14 +57,18 @@ pub fn mirror(
         status: holds.to_owned(),
         reason: Some(reason.to_owned()).filter(|text| !text.is_empty()),
         message: Some(message.to_owned()).filter(|text| !text.is_empty()),
-        completed_tasks: Some(i32::from(child.state.is_finished())),
-        total_tasks: Some(1),
+        completed_tasks: Some(count(child.progress.completed)),
+        total_tasks: Some(count(child.progress.total)),
     });
     if matches!(child.state, ChildState::Started) || child.state.is_finished() {
         let message = format!("{} has started", child.name);
         let generation = execution.metadata.generation;
         conditions::set(status, generation, now, (EXECUTION_RUNNING, true, "ExecutionStarted", &message));
     }
+}
+
+fn count(parts: usize) -> i32 {
+    i32::try_from(parts).unwrap_or(i32::MAX)
 }
 
 /// → Completed at `at`.
@@ -137,16 +142,21 @@ fn finish(
     }
 }
 
-/// Makes an event due, once.
+/// The next moment that a timestamp can tell from this one.
+const NEXT: SignedDuration = SignedDuration::from_micros(1);
+
+/// Makes an event due, once. Times tell the order, even of what happened at the same moment.
 fn due(status: &mut WorkflowExecutionStatus, event_type: WorkflowExecutionEventType, occurred_at: Timestamp) {
-    if status.audit_events.iter().all(|record| record.event_type != event_type) {
-        let occurred_at = MicroTime(occurred_at);
-        status.audit_events.push(AuditRecord {
-            event_type,
-            attempt: 1,
-            occurred_at,
-            acknowledged: false,
-            rejected: None,
-        });
+    if status.audit_events.iter().any(|record| record.event_type == event_type) {
+        return;
     }
+    let last = status.audit_events.last().map(|record| record.occurred_at.0 + NEXT);
+    let occurred_at = MicroTime(last.map_or(occurred_at, |last| last.max(occurred_at)));
+    status.audit_events.push(AuditRecord {
+        event_type,
+        attempt: 1,
+        occurred_at,
+        acknowledged: false,
+        rejected: None,
+    });
 }

@@ -1,12 +1,12 @@
 //! Reads how a Job and its pods are doing.
 
-use api::names;
+use api::workflow_execution::ExecutionEngine;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
 
-use crate::reconcile::observed::{Child, ChildFailure, ChildState, FailedTask, Owner};
+use crate::reconcile::observed::{Child, ChildFailure, ChildState, FailedTask, Owner, Progress};
 
 /// Reasons for which a container waits that do not go away by themselves within a useful time.
 const STUCK: [&str; 6] = [
@@ -18,15 +18,6 @@ const STUCK: [&str; 6] = [
     "RunContainerError",
 ];
 
-/// Namespace, name and uid of the execution that `job` says it runs for.
-pub fn owner(job: &Job) -> Option<(&str, &str, &str)> {
-    let annotations = job.annotations();
-    let namespace = job.labels().get(names::LABEL_SOURCE_NAMESPACE)?;
-    let name = annotations.get(names::ANNOTATION_EXECUTION)?;
-    let uid = annotations.get(names::ANNOTATION_EXECUTION_UID)?;
-    Some((namespace, name, uid))
-}
-
 /// How `job` is doing. `pods` may hold other Jobs' pods.
 pub fn read(job: &Job, owner: Owner, pods: &[Pod]) -> Child {
     let uid = job.uid().unwrap_or_default();
@@ -34,12 +25,15 @@ pub fn read(job: &Job, owner: Owner, pods: &[Pod]) -> Child {
         .iter()
         .filter(|pod| pod.owner_references().iter().any(|reference| reference.uid == uid))
         .collect();
+    let state = state(job, &pods);
     Child {
+        engine: ExecutionEngine::Job,
         name: job.name_any(),
         created: job.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
         owner,
         deleting: job.metadata.deletion_timestamp.is_some(),
-        state: state(job, &pods),
+        progress: Progress { completed: usize::from(state.is_finished()), total: 1 },
+        state,
         uid,
     }
 }
@@ -54,10 +48,16 @@ fn state(job: &Job, pods: &[&Pod]) -> ChildState {
         return ChildState::Succeeded { at: status.completion_time.as_ref().map(|time| time.0) };
     }
     if let Some(failed) = condition("Failed") {
+        // A pod that can no longer be seen may have run.
+        let (task, ran) = match pods.iter().filter_map(|pod| failed_task(pod)).next_back() {
+            Some((task, ran)) => (Some(task), ran),
+            None => (None, true),
+        };
         return ChildState::Failed(ChildFailure {
             reason: failed.reason.clone().unwrap_or_default(),
             message: failed.message.clone().unwrap_or_default(),
-            task: pods.iter().filter_map(|pod| failed_task(pod)).next_back(),
+            ran,
+            task,
         });
     }
     if let Some((reason, message)) = pods.iter().find_map(|pod| stuck(pod)) {
@@ -88,8 +88,9 @@ fn stuck(pod: &Pod) -> Option<(String, String)> {
     })
 }
 
-/// The failed container of a failed pod, or the pod itself if it failed without one (evicted, for example).
-fn failed_task(pod: &Pod) -> Option<FailedTask> {
+/// The failed container of a failed pod, or the pod itself if it failed without one (evicted, for example); and whether the
+/// workflow's process was started.
+fn failed_task(pod: &Pod) -> Option<(FailedTask, bool)> {
     let status = pod.status.as_ref()?;
     let terminated = containers(pod).find_map(|container| {
         let terminated = container.state.as_ref()?.terminated.as_ref()?;
@@ -97,22 +98,24 @@ fn failed_task(pod: &Pod) -> Option<FailedTask> {
     });
     let Some((container, terminated)) = terminated else {
         let unscheduled = status.start_time.is_none() && containers(pod).next().is_none();
-        return Some(FailedTask {
+        let task = FailedTask {
             name: pod.name_any(),
-            ran: !unscheduled && containers(pod).any(has_run),
             reason: status.reason.clone().unwrap_or_default(),
             message: status.message.clone().unwrap_or_default(),
             ..FailedTask::default()
-        });
+        };
+        return Some((task, !unscheduled && containers(pod).any(has_run)));
     };
     let reason = terminated.reason.clone().unwrap_or_default();
-    Some(FailedTask {
+    // The runtime could not even start the process.
+    let ran = !matches!(reason.as_str(), "StartError" | "ContainerCannotRun");
+    let task = FailedTask {
+        index: 0,
         name: pod.name_any(),
         step: Some(container.name.clone()),
-        // The runtime could not even start the process.
-        ran: !matches!(reason.as_str(), "StartError" | "ContainerCannotRun"),
         exit_code: Some(terminated.exit_code),
         reason,
         message: terminated.message.clone().unwrap_or_default(),
-    })
+    };
+    Some((task, ran))
 }

@@ -1,5 +1,6 @@
 //! Jobs as built, and as read.
 
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
@@ -81,13 +82,13 @@ fn a_job_is_read_with_its_own_pods_only() {
     };
     let waiting =
         |reason: &str| json!({"containerStatuses": [container(json!({"waiting": {"reason": reason}}))]});
-    let failed = |reason: &str, task| {
-        ChildState::Failed(ChildFailure { reason: reason.into(), message: "as it says".into(), task })
+    let failed = |reason: &str, ran, task| {
+        ChildState::Failed(ChildFailure { reason: reason.into(), message: "as it says".into(), ran, task })
     };
-    let task = |reason: &str, code, ran| FailedTask {
+    let task = |reason: &str, code| FailedTask {
+        index: 0,
         name: "pod".into(),
         step: Some("workflow".into()),
-        ran,
         exit_code: Some(code),
         reason: reason.into(),
         message: "disk is full".into(),
@@ -115,17 +116,17 @@ fn a_job_is_read_with_its_own_pods_only() {
         (
             condition("Failed", "BackoffLimitExceeded"),
             terminated("Error", 3),
-            failed("BackoffLimitExceeded", Some(task("Error", 3, true))),
+            failed("BackoffLimitExceeded", true, Some(task("Error", 3))),
         ),
         (
             condition("Failed", "BackoffLimitExceeded"),
             terminated("StartError", 128),
-            failed("BackoffLimitExceeded", Some(task("StartError", 128, false))),
+            failed("BackoffLimitExceeded", false, Some(task("StartError", 128))),
         ),
         (
             condition("Failed", "BackoffLimitExceeded"),
             evicted,
-            failed("BackoffLimitExceeded", Some(evicted_task)),
+            failed("BackoffLimitExceeded", false, Some(evicted_task)),
         ),
     ] {
         assert_eq!(state(job.clone(), pod.clone()), expected, "{job} {pod}");

@@ -25,8 +25,7 @@ pub(super) fn decide(observed: &Observed, now: Timestamp) -> Decision {
     let mut decision = outbox(observed, now);
     if let Some(child) = observed.own_child() {
         if !child.deleting {
-            let delete = Action::DeleteChild { name: child.name.clone(), uid: child.uid.clone() };
-            decision.actions.push(delete);
+            decision.actions.push(Action::delete(child));
         }
         return decision;
     }

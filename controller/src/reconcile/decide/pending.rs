@@ -12,8 +12,10 @@ use crate::reconcile::failure;
 use crate::reconcile::observed::{Child, Observed, Owner, Refusal, Sibling};
 use crate::reconcile::transition;
 
-/// Nothing tells when a child that is not ours goes away; look this often.
-const FOREIGN_AGAIN: SignedDuration = SignedDuration::from_secs(30);
+/// Nothing tells when a child that is not ours goes away, or when an engine comes; look this often.
+const UNTOLD_AGAIN: SignedDuration = SignedDuration::from_secs(30);
+/// The reason of a wait for an engine.
+const ENGINE_MISSING: &str = "EngineMissing";
 
 pub(super) fn decide(observed: &Observed, settings: &Settings, now: Timestamp) -> Decision {
     if let Err(message) = validate(&observed.execution) {
@@ -34,17 +36,32 @@ pub(super) fn decide(observed: &Observed, settings: &Settings, now: Timestamp) -
         let message = format!("failed to create the execution's child: {}", refusal.message);
         return refuse(observed, settings, now, reason, &message, condition);
     }
-    if let Some(Child { owner: Owner::Gone, name, uid, state, deleting: false, .. }) = &observed.child
-        && state.is_finished()
+    if let Some(child) = observed.child.as_ref().filter(|child| child.owner == Owner::Gone)
+        && child.state.is_finished()
+        && !child.deleting
     {
-        return Decision {
-            actions: vec![Action::DeleteChild { name: name.clone(), uid: uid.clone() }],
-            requeue: None,
-        };
+        return Decision { actions: vec![Action::delete(child)], requeue: None };
     }
-    match wait(observed, settings, now) {
-        Some(wait) => waiting(observed, wait, now),
-        None => Decision { actions: vec![Action::CreateChild], requeue: None },
+    match engine(observed).and_then(|engine| wait(observed, settings, now).map_or(Ok(engine), Err)) {
+        Ok(engine) => Decision { actions: vec![Action::CreateChild { engine }], requeue: None },
+        Err(wait) => waiting(observed, wait, now),
+    }
+}
+
+/// What is to run the execution: what it asks for, else the best that the cluster has.
+fn engine(observed: &Observed) -> Result<ExecutionEngine, Wait> {
+    match observed.execution.spec.execution_engine {
+        Some(ExecutionEngine::Job) => Ok(ExecutionEngine::Job),
+        None if !observed.tekton => Ok(ExecutionEngine::Job),
+        Some(ExecutionEngine::Tekton) if !observed.tekton => Err(Wait {
+            reason: ENGINE_MISSING,
+            message: "the cluster does not serve tekton.dev/v1 PipelineRuns and TaskRuns; install Tekton Pipelines, or create \
+                      the execution anew with spec.executionEngine `job`"
+                .to_owned(),
+            until: None,
+            again: Some(UNTOLD_AGAIN),
+        }),
+        Some(ExecutionEngine::Tekton) | None => Ok(ExecutionEngine::Tekton),
     }
 }
 
@@ -65,9 +82,14 @@ fn wait(observed: &Observed, settings: &Settings, now: Timestamp) -> Option<Wait
             Owner::Gone | Owner::This => "an execution that no longer exists".to_owned(),
             Owner::Unknown => format!("`{}`, which is not an execution's", child.name),
         };
-        let again = matches!(child.owner, Owner::Unknown | Owner::Gone).then_some(FOREIGN_AGAIN);
+        let again = matches!(child.owner, Owner::Unknown | Owner::Gone).then_some(UNTOLD_AGAIN);
         let message = format!("{target} is in use by {holder}");
         return Some(Wait { reason: "TargetResourceBusy", message, until: None, again });
+    }
+    // Its child may be of another kind, or not visible yet.
+    if let Some(sibling) = observed.siblings.iter().find(|sibling| sibling.phase == Phase::Running) {
+        let message = format!("{target} is in use by execution {}", sibling.key);
+        return Some(Wait { reason: "TargetResourceBusy", message, until: None, again: None });
     }
     if let Some(sibling) = observed.siblings.iter().find(|sibling| sibling.blocks) {
         let message = format!(
@@ -114,6 +136,7 @@ fn waiting(observed: &Observed, wait: Wait, now: Timestamp) -> Decision {
     }
     if before.as_deref() != Some(reason) {
         actions.push(match reason {
+            ENGINE_MISSING => Note::warning(ENGINE_MISSING, message),
             "PreviousExecutionFailed" => Note::warning("TargetBlocked", message),
             "TargetResourceBusy" => Note::normal("TargetBusy", message),
             _ => Note::normal("CooldownActive", message),
@@ -206,18 +229,15 @@ fn validate(execution: &WorkflowExecution) -> Result<(), String> {
     if let Some(timeout) = spec.execution_config.as_ref().and_then(|config| config.timeout.as_deref()) {
         api::duration::parse(timeout).map_err(|error| format!("spec.executionConfig.timeout: {error}"))?;
     }
-    if let Some(name) = spec.parameters.keys().find(|name| !is_variable(name)) {
-        return Err(format!("spec.parameters: `{name}` cannot be the name of an environment variable"));
-    }
-    if spec.execution_engine == Some(ExecutionEngine::Tekton) {
-        return Err("spec.executionEngine: this controller has no engine `tekton`; use `job`".to_owned());
+    if let Some(name) = spec.parameters.keys().find(|name| !is_upper_snake_case(name)) {
+        return Err(format!("spec.parameters: `{name}` is not UPPER_SNAKE_CASE, as in `MAX_REPLICAS`"));
     }
     Ok(())
 }
 
-/// Whether Kubernetes takes `name` as an environment variable of a container.
-fn is_variable(name: &str) -> bool {
-    !name.is_empty() && name.chars().all(|c| c.is_ascii_graphic() && c != '=')
+fn is_upper_snake_case(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_uppercase())
+        && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
 /// Class of a refusal, and the reason of the condition that tells it.

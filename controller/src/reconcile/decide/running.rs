@@ -1,11 +1,14 @@
 //! Running: the child exists. Mirrors how it does, until it ends, is stuck or is gone.
 
 use api::workflow_execution::{EXECUTION_CREATED, FailureReason};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Action, Decision, Note, Settings, pending};
 use crate::reconcile::observed::{ChildState, Observed};
 use crate::reconcile::{conditions, failure, transition};
+
+/// The watch tells of every change. Should one ever be lost, it is found after this time.
+const SAFETY_NET: SignedDuration = SignedDuration::from_mins(2);
 
 pub(super) fn decide(observed: &Observed, settings: &Settings, now: Timestamp) -> Decision {
     let execution = &observed.execution;
@@ -47,7 +50,9 @@ pub(super) fn decide(observed: &Observed, settings: &Settings, now: Timestamp) -
         ChildState::Created | ChildState::Started if status != stored => {
             Decision { actions: vec![Action::WriteStatus(Box::new(status))], requeue: None }
         }
-        ChildState::Created | ChildState::Started => Decision::default(),
+        ChildState::Created | ChildState::Started => {
+            Decision { actions: Vec::new(), requeue: Some(SAFETY_NET) }
+        }
     }
 }
 

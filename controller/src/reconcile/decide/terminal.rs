@@ -15,7 +15,7 @@ pub(super) fn decide(observed: &Observed, settings: &Settings, now: Timestamp) -
     let Some(child) = own else {
         return Decision::default();
     };
-    let delete = Action::DeleteChild { name: child.name.clone(), uid: child.uid.clone() };
+    let delete = Action::delete(child);
     if !child.state.is_finished() {
         return Decision { actions: vec![delete], requeue: None };
     }

@@ -11,7 +11,9 @@ use api::workflow_execution::{
 use serde_json::{Value, json};
 
 use super::*;
-use crate::reconcile::observed::{Child, ChildFailure, ChildState, FailedTask, Owner, Refusal, Sibling};
+use crate::reconcile::observed::{
+    Child, ChildFailure, ChildState, FailedTask, Owner, Progress, Refusal, Sibling,
+};
 use crate::reconcile::transition;
 
 const SETTINGS: Settings = Settings {
@@ -47,6 +49,7 @@ fn execution(status: Value) -> WorkflowExecution {
 fn observed(status: Value) -> Observed {
     Observed {
         execution: execution(status),
+        tekton: false,
         child: None,
         refusal: None,
         siblings: Vec::new(),
@@ -62,11 +65,13 @@ fn running() -> Observed {
 
 fn child(state: ChildState) -> Child {
     Child {
+        engine: ExecutionEngine::Job,
         name: "wfe-1".into(),
         uid: "u-job".into(),
         created: at(-120),
         owner: Owner::This,
         deleting: false,
+        progress: Progress { completed: 0, total: 1 },
         state,
     }
 }
@@ -83,10 +88,11 @@ fn sibling() -> Sibling {
     }
 }
 
-fn failed_child(task: Option<FailedTask>) -> ChildState {
+fn failed_child(ran: bool, task: Option<FailedTask>) -> ChildState {
     ChildState::Failed(ChildFailure {
         reason: "BackoffLimitExceeded".into(),
         message: "job failed".into(),
+        ran,
         task,
     })
 }
@@ -107,7 +113,7 @@ fn names(decision: &Decision) -> Vec<String> {
     let name = |action: &Action| match action {
         Action::AddFinalizer => "add finalizer".to_owned(),
         Action::RemoveFinalizer => "remove finalizer".to_owned(),
-        Action::CreateChild => "create".to_owned(),
+        Action::CreateChild { engine } => format!("create {}", engine.as_str()),
         Action::DeleteChild { uid, .. } => format!("delete {uid}"),
         Action::WriteStatus(status) => {
             let reason = conditions::reason(status, EXECUTION_CREATED).unwrap_or("-");
@@ -138,7 +144,7 @@ fn pending_waits_for_each_thing_that_holds_the_target_and_proceeds_after_it() {
     let other = |owner, state| Some(Child { owner, ..child(state) });
     let holder = Owner::Another("ops/other".into());
     for (what, held, siblings, actions, requeue) in [
-        ("a free target", None, vec![], vec!["create"], None),
+        ("a free target", None, vec![], vec!["create job"], None),
         (
             "another execution's child",
             other(holder.clone(), ChildState::Started),
@@ -175,6 +181,13 @@ fn pending_waits_for_each_thing_that_holds_the_target_and_proceeds_after_it() {
             Some(30),
         ),
         (
+            "a sibling that runs, though its child is not seen: it may be of another kind",
+            None,
+            vec![Sibling { phase: Phase::Running, completed: None, ..sibling() }],
+            vec!["write Pending TargetResourceBusy", "TargetBusy"],
+            None,
+        ),
+        (
             "cooldowns: the longest remaining counts, not the first",
             None,
             vec![
@@ -188,14 +201,14 @@ fn pending_waits_for_each_thing_that_holds_the_target_and_proceeds_after_it() {
             "a cooldown that has ended",
             None,
             vec![Sibling { completed: Some(at(-300)), ..sibling() }],
-            vec!["create"],
+            vec!["create job"],
             None,
         ),
         (
             "a sibling that never started needs no cooldown",
             None,
             vec![Sibling { phase: Phase::Failed, started: false, completed: Some(at(-1)), ..sibling() }],
-            vec!["create"],
+            vec!["create job"],
             None,
         ),
         (
@@ -224,7 +237,7 @@ fn pending_waits_for_each_thing_that_holds_the_target_and_proceeds_after_it() {
                 },
                 Sibling { completed: Some(at(-600)), ..sibling() },
             ],
-            vec!["create"],
+            vec!["create job"],
             None,
         ),
         (
@@ -254,7 +267,7 @@ fn a_cooldown_ends_although_the_wait_was_written() {
         (vec![], Some(SignedDuration::from_secs(140))),
         "still waits, silently"
     );
-    assert_eq!(names(&decide(&waiting, &SETTINGS, at(240))), ["create"]);
+    assert_eq!(names(&decide(&waiting, &SETTINGS, at(240))), ["create job"]);
 }
 
 /// 2.8.2 and 2.8.5: only the child that an execution started itself is ever deleted by it.
@@ -328,9 +341,11 @@ fn invalid_specifications_fail_with_the_name_of_the_field() {
         ("/spec/targetResource", json!("web"), "format"),
         ("/spec/targetResource", json!("a/b/c/d"), "format"),
         ("/spec/targetResource", json!("a//c"), "format"),
-        ("/spec/executionEngine", json!("tekton"), "executionEngine"),
         ("/spec/executionConfig", json!({"timeout": "soon"}), "executionConfig.timeout"),
-        ("/spec/parameters", json!({"A=B": "x"}), "parameters"),
+        ("/spec/parameters", json!({"A=B": "x"}), "UPPER_SNAKE_CASE"),
+        ("/spec/parameters", json!({"OK": "x", "maxReplicas": "3"}), "maxReplicas"),
+        ("/spec/parameters", json!({"1ST": "x"}), "1ST"),
+        ("/spec/parameters", json!({"": "x"}), "parameters"),
     ] {
         let mut raw = serde_json::to_value(execution(json!({}))).unwrap();
         let (parent, field) = pointer.rsplit_once('/').unwrap();
@@ -346,11 +361,50 @@ fn invalid_specifications_fail_with_the_name_of_the_field() {
 }
 
 #[test]
+fn the_engine_is_what_is_asked_for_else_the_best_there_is() {
+    let missing = vec!["write Pending EngineMissing", "EngineMissing"];
+    for (asked, tekton, actions) in [
+        (None, false, vec!["create job"]),
+        (None, true, vec!["create tekton"]),
+        (Some(ExecutionEngine::Job), true, vec!["create job"]),
+        (Some(ExecutionEngine::Tekton), true, vec!["create tekton"]),
+        (Some(ExecutionEngine::Tekton), false, missing),
+    ] {
+        let mut observed = Observed { tekton, ..observed(json!({})) };
+        observed.execution.spec.execution_engine = asked;
+        assert_eq!(names(&decided(&observed)), actions, "{asked:?}, Tekton: {tekton}");
+    }
+}
+
+/// A missing engine is not a failure: it may come, and nothing was tried.
+#[test]
+fn an_execution_waits_for_its_engine_with_a_hint_and_proceeds_when_it_comes() {
+    let mut observed = observed(json!({}));
+    observed.execution.spec.execution_engine = Some(ExecutionEngine::Tekton);
+    let decision = decided(&observed);
+    let status = written(&decision).cloned().unwrap();
+    let hint = status.conditions[0].message.clone();
+    assert!(hint.contains("install Tekton") && hint.contains("spec.executionEngine"), "{hint}");
+    assert_eq!(decision.requeue, Some(SignedDuration::from_secs(30)));
+    observed.execution.status = Some(status);
+    assert_eq!(names(&decided(&observed)), [""; 0], "told once");
+    observed.tekton = true;
+    assert_eq!(names(&decided(&observed)), ["create tekton"]);
+}
+
+#[test]
+fn the_engine_of_a_started_execution_is_remembered() {
+    let run = Child { engine: ExecutionEngine::Tekton, ..child(ChildState::Started) };
+    let decision = decided(&Observed { child: Some(run), ..observed(json!({})) });
+    assert_eq!(written(&decision).unwrap().execution_engine, Some(ExecutionEngine::Tekton));
+}
+
+#[test]
 fn targets_are_namespaced_or_cluster_wide() {
     for target in ["prod/deployment/web", "node/worker-1"] {
         let mut observed = observed(json!({}));
         observed.execution.spec.target_resource = target.into();
-        assert_eq!(names(&decided(&observed)), ["create"], "{target}");
+        assert_eq!(names(&decided(&observed)), ["create job"], "{target}");
     }
 }
 
@@ -372,9 +426,12 @@ fn back_off_doubles_up_to_its_limit_and_spreads_by_a_tenth() {
 /// 2.8.4: after a crash between creating the child and storing the status, the child is found, not made again.
 #[test]
 fn an_own_child_is_adopted_whatever_state_it_is_in() {
-    for state in
-        [ChildState::Created, ChildState::Started, ChildState::Succeeded { at: None }, failed_child(None)]
-    {
+    for state in [
+        ChildState::Created,
+        ChildState::Started,
+        ChildState::Succeeded { at: None },
+        failed_child(true, None),
+    ] {
         let decision = decided(&Observed { child: Some(child(state)), ..observed(json!({})) });
         assert_eq!(names(&decision), ["write Running ExecutionCreated", "ExecutionCreated"]);
         let status = written(&decision).unwrap();
@@ -390,16 +447,14 @@ fn an_own_child_is_adopted_whatever_state_it_is_in() {
 
 #[test]
 fn running_ends_as_its_child_does() {
-    let ran =
-        FailedTask { ran: true, exit_code: Some(3), message: "disk is full".into(), ..FailedTask::default() };
-    let not_ran = FailedTask { ran: false, ..ran.clone() };
+    let task = FailedTask { exit_code: Some(3), message: "disk is full".into(), ..FailedTask::default() };
     let stuck = |reason: &str| ChildState::Stuck { reason: reason.into(), message: "no such image".into() };
     use FailureReason::*;
     for (what, state, phase, reason, blocks, backs_off) in [
         ("success", ChildState::Succeeded { at: Some(at(-20)) }, Phase::Completed, None, false, false),
-        ("exit code", failed_child(Some(ran)), Phase::Failed, Some(TaskFailed), true, false),
-        ("never ran", failed_child(Some(not_ran)), Phase::Failed, Some(TaskFailed), false, true),
-        ("pods out of sight", failed_child(None), Phase::Failed, Some(TaskFailed), true, false),
+        ("exit code", failed_child(true, Some(task.clone())), Phase::Failed, Some(TaskFailed), true, false),
+        ("never ran", failed_child(false, Some(task)), Phase::Failed, Some(TaskFailed), false, true),
+        ("pods out of sight", failed_child(true, None), Phase::Failed, Some(TaskFailed), true, false),
         ("no image", stuck("ImagePullBackOff"), Phase::Failed, Some(ImagePullBackOff), false, true),
         (
             "no secret",
@@ -424,6 +479,14 @@ fn running_ends_as_its_child_does() {
         decided(&Observed { child: Some(child(ChildState::Succeeded { at: Some(at(-20)) })), ..running() });
     assert_eq!(written(&decision).unwrap().duration.as_deref(), Some("1m40s"));
     assert_eq!(names(&decision)[1..], ["WorkflowCompleted", "count Completed"]);
+}
+
+/// The watch tells of changes. A change that it lost is found all the same.
+#[test]
+fn a_running_execution_is_looked_at_again_even_if_nothing_is_told() {
+    let observed = acknowledged(Observed { child: Some(child(ChildState::Started)), ..running() });
+    let decision = decided(&observed);
+    assert_eq!((names(&decision), decision.requeue), (vec![], Some(SignedDuration::from_mins(2))));
 }
 
 #[test]
@@ -458,8 +521,8 @@ fn a_child_that_cannot_run_is_removed_at_once() {
 
 #[test]
 fn a_failed_execution_keeps_its_target_until_it_is_cleared() {
-    let ran = FailedTask { ran: true, exit_code: Some(1), ..FailedTask::default() };
-    let mut observed = Observed { child: Some(child(failed_child(Some(ran)))), ..running() };
+    let task = FailedTask { exit_code: Some(1), ..FailedTask::default() };
+    let mut observed = Observed { child: Some(child(failed_child(true, Some(task)))), ..running() };
     observed.execution.status = written(&decided(&observed)).cloned();
     let mut observed = acknowledged(observed);
     let later = |observed: &Observed| names(&decide(observed, &SETTINGS, at(90_000)));
@@ -493,7 +556,7 @@ fn events_are_sent_after_their_status_is_stored_and_until_they_are_acknowledged(
     observed.acknowledgements.insert(ids[1], Acknowledgement::Rejected("too old".into()));
     observed.execution.status = written(&decided(&observed)).cloned();
     assert_eq!(conditions::reason(&observed.status(), AUDIT_RECORDED), Some("AuditRejected"));
-    assert_eq!(decided(&observed).requeue, Some(REJECTED_AGAIN));
+    assert_eq!(outbox(&observed, at(0)).requeue, Some(REJECTED_AGAIN));
 
     observed.acknowledgements.insert(ids[1], Acknowledgement::Stored);
     observed.execution.status = written(&decided(&observed)).cloned();
@@ -529,8 +592,8 @@ fn an_execution_gets_its_finalizer_before_anything_else() {
 
 #[test]
 fn every_event_is_acceptable_and_the_same_each_time() {
-    let ran = FailedTask { ran: true, exit_code: Some(3), name: "pod".into(), ..FailedTask::default() };
-    for state in [ChildState::Succeeded { at: None }, failed_child(Some(ran))] {
+    let task = FailedTask { exit_code: Some(3), name: "pod".into(), ..FailedTask::default() };
+    for state in [ChildState::Succeeded { at: None }, failed_child(true, Some(task))] {
         let mut observed = Observed { child: Some(child(state)), ..running() };
         observed.execution.status = written(&decided(&observed)).cloned();
         // As it comes back from the API server.
