@@ -1,9 +1,13 @@
 //! Flags of the controller, checked before anything is touched.
 
+mod file;
+
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, CommandFactory, Parser};
 use jiff::SignedDuration;
 
 use crate::engines::child::Place;
@@ -12,8 +16,11 @@ use crate::reconcile::decide::{Backoff, Settings};
 
 /// Executes workflows against targets, one at a time per target, and accounts for each.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "workflowexecution-controller", version)]
+#[command(name = "workflowexecution-controller", version, args_override_self = true)]
 pub struct Config {
+    /// YAML file with any of the following, as `execution: {cooldown_period: 5m}`; flags win over it.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Namespace in which workflows run.
     #[arg(long, default_value = api::names::EXECUTION_NAMESPACE, value_name = "NAMESPACE")]
     pub execution_namespace: String,
@@ -73,6 +80,20 @@ pub struct Config {
 }
 
 impl Config {
+    /// From a command line, and from the file it names.
+    pub fn load(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        let typed = Self::try_parse_from(&arguments)?;
+        let Some(file) = &typed.config else { return Ok(typed) };
+        let refuse = |error: file::Error| {
+            Self::command().error(clap::error::ErrorKind::ValueValidation, crate::chain(&error))
+        };
+        let flags = file::flags(file).map_err(refuse)?;
+        // What comes later wins: the command line over the file.
+        let (program, typed) = arguments.split_at(arguments.len().min(1));
+        Self::try_parse_from(program.iter().chain(&flags).chain(typed))
+    }
+
     /// What decisions depend on.
     pub fn settings(&self) -> Result<Settings, String> {
         let backoff = Backoff {
@@ -169,6 +190,27 @@ mod tests {
             SignedDuration::from_secs(7)
         );
         assert_eq!(parse(&[]).unwrap().metrics_bind_address, "0.0.0.0:9090".parse().unwrap());
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.yaml");
+        let load = |text: &str, flags: &[&str]| {
+            std::fs::write(&file, text).unwrap();
+            let named = format!("--config={}", file.display());
+            let arguments = ["controller", &named].into_iter().chain(flags.iter().copied());
+            Config::load(arguments.map(OsString::from)).map_err(|error| error.to_string())
+        };
+        let text = "execution:\n  namespace: from-file\n  service_account: from-file\n";
+        let config = load(text, &["--service-account=from-flag"]).unwrap();
+        assert_eq!(config.execution_namespace, "from-file");
+        assert_eq!(config.service_account, "from-flag");
+        assert_eq!(config.cooldown_period, SignedDuration::from_mins(5));
+        let refusal = load("execution:\n  cooldown_period: soon\n", &[]).unwrap_err();
+        assert!(refusal.contains("--cooldown-period"), "{refusal}");
+        let refusal = load("execution:\n  cooldownPeriod: 5m\n", &[]).unwrap_err();
+        assert!(refusal.contains("config.yaml") && refusal.contains("cooldownPeriod"), "{refusal}");
     }
 
     #[test]

@@ -118,7 +118,7 @@ pub async fn run(config: Config, client: Client, told_to_end: impl Future<Output
     let complete = watches.complete();
     let scraped = {
         let (metrics, executions) = (metrics.clone(), watches.executions.clone());
-        move || metrics.text(Backlog::of(&executions.state(), Timestamp::now()))
+        move || metrics.text(Backlog::of(&executions.store.state(), Timestamp::now()))
     };
     // Tasks of their own: the more there is to reconcile, the more they are needed. They end when the set is dropped.
     let mut parts = JoinSet::new();
@@ -143,7 +143,7 @@ pub async fn run(config: Config, client: Client, told_to_end: impl Future<Output
         }
         tracing::info!(identity = context.identity, "leading");
         metrics.leading(true);
-        requests.open(&context.executions);
+        requests.open(&context.executions.store);
         let end = end.clone();
         let requested = requested.take_until(async move { end.notified().await });
         let reconciliations = reconcile::run(context.clone(), requested);

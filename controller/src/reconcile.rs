@@ -20,7 +20,7 @@ use futures::{Stream, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::applier;
 use kube::runtime::controller::{Action as Next, Config, Error as ApplierError, ReconcileRequest};
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
 use tracing::Instrument;
 
@@ -29,7 +29,7 @@ use crate::engines::served::Served;
 use crate::metrics::Metrics;
 use crate::outbox::sender::Outbox;
 use crate::trace;
-use crate::watch::{Children, Requests};
+use crate::watch::{ByTarget, Children, Requests};
 use act::Effect;
 pub use act::Targets;
 use decide::Settings;
@@ -47,7 +47,7 @@ pub struct Context {
     /// Client of the API server.
     pub client: Client,
     /// Every execution, as watched.
-    pub executions: Store<WorkflowExecution>,
+    pub executions: ByTarget<WorkflowExecution>,
     /// Every child, as watched.
     pub children: Children,
     /// Which engines the cluster has.
@@ -103,7 +103,7 @@ pub async fn run<E>(
 ) where
     E: std::error::Error + 'static,
 {
-    let executions = context.executions.clone();
+    let executions = context.executions.store.clone();
     let reconciliations = applier(
         |execution, context| Box::pin(reconcile(execution, context)),
         after_error,
@@ -129,7 +129,7 @@ async fn reconcile(execution: Arc<WorkflowExecution>, context: Arc<Context>) -> 
     let reference = reference(&execution);
     context.requests.taken(&reference);
     // What changes from here on is requested anew; what changed before must be seen now.
-    let execution = context.executions.get(&reference).unwrap_or(execution);
+    let execution = context.executions.store.get(&reference).unwrap_or(execution);
     let span = tracing::info_span!(
         "reconcile",
         execution = key(&execution),
@@ -146,14 +146,16 @@ async fn settle(execution: &WorkflowExecution, context: &Context) -> Result<Next
     let mut execution = execution.clone();
     let mut refusal = None;
     let mut trust = Trust::Watch;
+    let mut current = false;
     for _ in 0..ROUNDS {
-        let observed = observe::observe(context, &execution, refusal.take(), trust).await?;
+        let observed = observe::observe(context, &execution, refusal.take(), &trust).await?;
         let decision = decide::decide(&observed, &context.settings, Timestamp::now());
-        match act::act(context, &execution, decision.actions).await? {
+        match act::act(context, &execution, decision.actions, current).await? {
             Effect::Done => return Ok(decision.requeue.map_or_else(Next::await_change, requeue)),
-            Effect::Changed(changed) => execution = *changed,
+            Effect::Changed(changed) => (execution, current) = (*changed, true),
             // Sooner than the watch shows it.
-            Effect::ChildCreated | Effect::ChildExists => trust = Trust::Server,
+            Effect::ChildCreated(child) => trust = Trust::Answer(child),
+            Effect::ChildExists => trust = Trust::Server,
             Effect::ChildRefused(reason) => refusal = Some(reason),
             Effect::EngineGone => {}
             Effect::OutboxFull => return Ok(Next::requeue(OUTBOX_AGAIN)),

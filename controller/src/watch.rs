@@ -1,8 +1,10 @@
 //! Watches: what is known of the cluster, and which executions to look at again when something changes. They run in every replica;
 //! only the one that leads turns what they see into work.
 
+mod index;
 mod requests;
 
+pub use index::ByTarget;
 pub use requests::Requests;
 
 use api::names;
@@ -27,17 +29,17 @@ pub struct Children {
     /// Every Job that runs a workflow.
     pub jobs: Store<Job>,
     /// Every pod of these Jobs, and of the TaskRuns.
-    pub pods: Store<Pod>,
+    pub pods: ByTarget<Pod>,
     /// Every PipelineRun that runs a workflow.
     pub pipeline_runs: Store<PipelineRun>,
     /// Every TaskRun of these PipelineRuns.
-    pub task_runs: Store<TaskRun>,
+    pub task_runs: ByTarget<TaskRun>,
 }
 
 /// What the watches know, and what they tell.
 pub struct Watches {
     /// Every execution.
-    pub executions: Store<WorkflowExecution>,
+    pub executions: ByTarget<WorkflowExecution>,
     /// Every child.
     pub children: Children,
     served: Served,
@@ -52,8 +54,15 @@ pub fn watches(client: &Client, namespace: &str, served: &Served) -> Watches {
     let (pipeline_runs, pipeline_runs_writer) = reflector::store();
     let (task_runs, task_runs_writer) = reflector::store();
 
+    let executions = ByTarget::new(executions, |execution: &WorkflowExecution| {
+        Some(execution.spec.target_resource.as_str())
+    });
+    let pods = ByTarget::new(pods, target);
+    let task_runs = ByTarget::new(task_runs, target);
+
     let all = Api::<WorkflowExecution>::all(client.clone());
     let execution_changes = watcher(all, watcher::Config::default()).default_backoff().modify(strip);
+    let execution_changes = noted(execution_changes, executions.clone());
     let known = executions.clone();
     let by_execution = concerned(execution_changes.reflect(executions_writer), move |execution| {
         // Only an end, a clearance or a deletion can free the target for others.
@@ -73,6 +82,7 @@ pub fn watches(client: &Client, namespace: &str, served: &Served) -> Watches {
         strip(pod);
         pod.spec = None;
     });
+    let pods_changes = noted(pods_changes, pods.clone());
     let by_pod = concerned(pods_changes.reflect(pods_writer), |pod: Pod| owner(&pod).into_iter().collect());
 
     let run_changes = changes::<PipelineRun>(client, namespace).modify(|run| {
@@ -80,7 +90,7 @@ pub fn watches(client: &Client, namespace: &str, served: &Served) -> Watches {
         run.spec = Default::default();
     });
     let by_run = concerned(run_changes.reflect(pipeline_runs_writer), holder(executions.clone()));
-    let task_changes = changes::<TaskRun>(client, namespace).modify(strip);
+    let task_changes = noted(changes::<TaskRun>(client, namespace).modify(strip), task_runs.clone());
     let by_task = concerned(task_changes.reflect(task_runs_writer), |task_run: TaskRun| {
         owner(&task_run).into_iter().collect()
     });
@@ -110,10 +120,13 @@ impl Watches {
         let Children { jobs, pods, pipeline_runs, task_runs } = self.children.clone();
         async move {
             // They fail only when the watches have ended, and then nothing matters any more.
-            let _ =
-                tokio::join!(executions.wait_until_ready(), jobs.wait_until_ready(), pods.wait_until_ready());
+            let _ = tokio::join!(
+                executions.store.wait_until_ready(),
+                jobs.wait_until_ready(),
+                pods.store.wait_until_ready()
+            );
             if served.tekton() {
-                let _ = tokio::join!(pipeline_runs.wait_until_ready(), task_runs.wait_until_ready());
+                let _ = tokio::join!(pipeline_runs.wait_until_ready(), task_runs.store.wait_until_ready());
             }
         }
     }
@@ -156,22 +169,39 @@ where
 
 /// Whoever a child runs for, and whoever waits for it to go.
 fn holder<K: Resource>(
-    executions: Store<WorkflowExecution>,
+    executions: ByTarget<WorkflowExecution>,
 ) -> impl Fn(K) -> Vec<ObjectRef<WorkflowExecution>> {
     move |child| {
-        // Only a child that goes makes room.
-        let target = child.annotations().get(names::ANNOTATION_TARGET);
-        let waiting = target.map(|target| waiting_for(&executions, target)).unwrap_or_default();
+        let waiting = target(&child).map(|target| waiting_for(&executions, target)).unwrap_or_default();
         owner(&child).into_iter().chain(waiting).collect()
     }
 }
 
 /// Executions that may wait for `target`.
-fn waiting_for(executions: &Store<WorkflowExecution>, target: &str) -> Vec<ObjectRef<WorkflowExecution>> {
-    let all = executions.state();
-    let waiting =
-        all.iter().filter(|other| other.phase() == Phase::Pending && other.spec.target_resource == target);
+fn waiting_for(executions: &ByTarget<WorkflowExecution>, target: &str) -> Vec<ObjectRef<WorkflowExecution>> {
+    let all = executions.about(target);
+    let waiting = all.iter().filter(|other| other.phase() == Phase::Pending);
     waiting.map(|other| ObjectRef::from_obj(other.as_ref())).collect()
+}
+
+/// Tells `index` of changes before anybody else hears of them.
+fn noted<K>(
+    changes: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static,
+    index: ByTarget<K>,
+) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+{
+    changes.inspect(move |change| {
+        if let Ok(event) = change {
+            index.note(event);
+        }
+    })
+}
+
+/// What a child or a part of it acts on.
+fn target<K: Resource>(child: &K) -> Option<&str> {
+    child.annotations().get(names::ANNOTATION_TARGET).map(String::as_str)
 }
 
 /// The execution a child runs for.

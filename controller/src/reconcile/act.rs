@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::decide::Action;
 use super::observe::{api_error, event_ids};
-use super::observed::Refusal;
+use super::observed::{Child, Refusal};
 use super::{Context, Error, key, reference};
 use crate::engines::tekton::resource::PipelineRun;
 
@@ -29,7 +29,7 @@ pub enum Effect {
     /// The execution is now this; decide again.
     Changed(Box<WorkflowExecution>),
     /// The child was created; decide again.
-    ChildCreated,
+    ChildCreated(Box<Child>),
     /// There is a child on the target already, maybe somebody else's; decide again.
     ChildExists,
     /// The child will not be created, for this reason; decide again.
@@ -40,12 +40,13 @@ pub enum Effect {
     OutboxFull,
 }
 
-/// Carries out `actions` in order; stops at the first that calls for another decision, or whose object
+/// Carries out `actions` in order. `current` says that the execution is as the API server just answered. It stops at the first that calls for another decision, or whose object
 /// is no longer there.
 pub async fn act(
     context: &Context,
     execution: &WorkflowExecution,
     actions: Vec<Action>,
+    current: bool,
 ) -> Result<Effect, Error> {
     let mut full = false;
     for action in actions {
@@ -62,7 +63,9 @@ pub async fn act(
                 set_finalizers(context, execution, others).await?;
                 context.outbox.forget(event_ids(execution, |_| true));
             }
-            Action::CreateChild { engine } => return create::create(context, execution, engine).await,
+            Action::CreateChild { engine } => {
+                return create::create(context, execution, engine, current).await;
+            }
             Action::DeleteChild { engine, name, uid } => {
                 let deleted = match engine {
                     ExecutionEngine::Job => delete::<Job>(context, execution, &name, uid).await?,

@@ -7,16 +7,18 @@ use kube::ResourceExt;
 use uuid::Uuid;
 
 use super::decide::record_id;
-use super::observed::{Observed, Refusal, Sibling};
+use super::observed::{Child, Observed, Refusal, Sibling};
 use super::{Context, Error, key};
 
 /// Who is asked about the child first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Trust {
     /// The watch, which may be a little behind.
     Watch,
     /// The API server.
     Server,
+    /// The API server's answer to its creation.
+    Answer(Box<Child>),
 }
 
 /// What is known about `execution` now.
@@ -24,13 +26,17 @@ pub async fn observe(
     context: &Context,
     execution: &WorkflowExecution,
     refusal: Option<Refusal>,
-    trust: Trust,
+    trust: &Trust,
 ) -> Result<Observed, Error> {
     // What the status says is acknowledged need not be remembered any longer.
     context.outbox.forget(event_ids(execution, |record| record.acknowledged));
     let acknowledgements =
         context.outbox.acknowledgements(event_ids(execution, |record| !record.acknowledged));
-    let child = child::observe(context, execution, trust).await?;
+    let child = match trust {
+        Trust::Answer(child) => Some(Child::clone(child)),
+        Trust::Watch => child::observe(context, execution, false).await?,
+        Trust::Server => child::observe(context, execution, true).await?,
+    };
     let siblings = if execution.phase().is_terminal() { Vec::new() } else { siblings(context, execution) };
     let tekton = context.served.tekton();
     Ok(Observed { execution: execution.clone(), tekton, child, refusal, siblings, acknowledgements })
@@ -38,9 +44,8 @@ pub async fn observe(
 
 fn siblings(context: &Context, execution: &WorkflowExecution) -> Vec<Sibling> {
     let target = &execution.spec.target_resource;
-    let all = context.executions.state();
-    let others =
-        all.iter().filter(|other| other.spec.target_resource == *target && other.uid() != execution.uid());
+    let all = context.executions.about(target);
+    let others = all.iter().filter(|other| other.uid() != execution.uid());
     others.map(|other| Sibling::of(other)).collect()
 }
 

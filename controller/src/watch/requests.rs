@@ -69,3 +69,48 @@ impl Requests {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt, StreamExt};
+    use kube::runtime::{reflector, watcher};
+    use serde_json::json;
+
+    use super::*;
+    use crate::metrics::Backlog;
+
+    fn execution(name: &str) -> WorkflowExecution {
+        serde_json::from_value(json!({
+            "apiVersion": "kubernaut.ai/v1alpha1", "kind": "WorkflowExecution",
+            "metadata": {"name": name, "namespace": "ops"},
+            "spec": {
+                "remediationRequestRef": {},
+                "workflowRef": {"workflowId": "w", "version": "1", "containerImage": "i"},
+                "targetResource": "prod/deployment/web",
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn only_a_leader_gets_requests_and_each_execution_waits_once() {
+        let metrics = Metrics::default();
+        let (requests, mut requested) = Requests::new(metrics.clone());
+        let mut next =
+            || requested.next().now_or_never().flatten().map(|request| request.unwrap().obj_ref.name);
+        let reference = |name: &str| ObjectRef::from_obj(&execution(name));
+        let (store, mut writer) = reflector::store();
+        writer.apply_watcher_event(&watcher::Event::Apply(execution("known")));
+
+        requests.push(reference("early"));
+        assert_eq!(next(), None, "a standby has nothing to do");
+        requests.open(&store);
+        assert_eq!(next().as_deref(), Some("known"), "what changed before is in what is known");
+        requests.push(reference("known"));
+        assert_eq!(next(), None, "it has not been looked at since");
+        assert!(metrics.text(Backlog::default()).contains("workflowexecution_workqueue_depth 1"));
+        requests.taken(&reference("known"));
+        requests.push(reference("known"));
+        assert_eq!(next().as_deref(), Some("known"), "it changed while it was looked at");
+    }
+}

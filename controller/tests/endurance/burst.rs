@@ -45,7 +45,11 @@ async fn a_thousand_executions_run_within_ten_seconds_in_forty_mebibytes() {
     println!(
         "created {EXECUTIONS} in {asked:.1?}; all Running after {running:.1?}; all audited after {audited:.1?}"
     );
-    println!("processor: {} s the controller, {} s everything else", cpu(process.id()), cpu(std::process::id()));
+    println!(
+        "processor: {} s the controller, {} s everything else",
+        cpu(process.id()),
+        cpu(std::process::id())
+    );
     println!("resident: {idle} KiB idle, {resident} KiB after, {peak} KiB at most");
     for line in metrics.lines().filter(|line| line.contains("_sum") || line.contains("reconciliations_total"))
     {

@@ -228,3 +228,32 @@ async fn the_specification_of_an_execution_has_to_be_complete() -> Result<()> {
     execution.until_phase(Phase::Completed).await?;
     execution.delete().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_execution_cannot_be_changed_once_it_is_created() -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    let execution = Plan::new(&cluster, "fixed").with("REPLICAS", "3").create(&cluster).await?;
+    let api =
+        Api::<api::workflow_execution::WorkflowExecution>::namespaced(cluster.client.clone(), NAMESPACE);
+    for change in [
+        json!({"spec": {"targetResource": "prod/deployment/other"}}),
+        json!({"spec": {"parameters": {"REPLICAS": "4"}}}),
+    ] {
+        let refusal = api.patch(&execution.name, &PatchParams::default(), &Patch::Merge(&change)).await;
+        let message = refusal.err().with_context(|| format!("{change} was accepted"))?.to_string();
+        ensure!(message.contains("immutable"), "{message}");
+    }
+    execution.until_phase(Phase::Completed).await?;
+    execution.delete().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parameters_in_another_case_fail_with_the_name_of_the_field() -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    let execution = Plan::new(&cluster, "case").with("maxReplicas", "3").create(&cluster).await?;
+    let details =
+        execution.until_phase(Phase::Failed).await?.failure_details.context("a failure has details")?;
+    ensure!(details.reason == FailureReason::ConfigurationError, "{details:?}");
+    ensure!(details.message.contains("maxReplicas") && !details.was_execution_failure, "{details:?}");
+    execution.delete().await
+}

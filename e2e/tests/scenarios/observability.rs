@@ -1,6 +1,7 @@
 //! What operators see: metrics and Kubernetes events.
 
 use anyhow::{Result, ensure};
+use api::names::SYSTEM_NAMESPACE;
 use api::workflow_execution::Phase;
 use e2e::cluster::Cluster;
 use e2e::component::CONTROLLER;
@@ -8,6 +9,9 @@ use e2e::disruption::peace;
 use e2e::execution::{Execution, Plan};
 use e2e::wait::{Seen, until};
 use e2e::{events, metrics};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::Api;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_count_executions_by_outcome() -> Result<()> {
@@ -63,4 +67,19 @@ async fn kubernetes_events_tell_the_story_of_an_execution() -> Result<()> {
     ensure!(told.iter().all(|event| event.reporter == "workflowexecution-controller"), "{told:?}");
     completed.delete().await?;
     failed.delete().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lease_names_the_pod_that_leads() -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    let _peace = peace(CONTROLLER).await;
+    let leases = Api::<Lease>::namespaced(cluster.client.clone(), SYSTEM_NAMESPACE);
+    let pods = Api::<Pod>::namespaced(cluster.client.clone(), SYSTEM_NAMESPACE);
+    until("the Lease is held by a pod that exists", 60, async || {
+        let lease = leases.get_opt("workflowexecution.kubernaut.ai").await?;
+        let holder = lease.and_then(|lease| lease.spec?.holder_identity).unwrap_or_default();
+        let exists = !holder.is_empty() && pods.get_opt(&holder).await?.is_some();
+        Ok(if exists { Seen::Yes(()) } else { Seen::NotYet(format!("held by `{holder}`")) })
+    })
+    .await
 }

@@ -19,7 +19,7 @@ use super::{Effect, children, executions};
 use crate::engines::tekton::resource::PipelineRun;
 use crate::engines::{job, tekton};
 use crate::reconcile::observe::api_error;
-use crate::reconcile::observed::Refusal;
+use crate::reconcile::observed::{Child, Owner, Refusal};
 use crate::reconcile::{Context, Error, key};
 
 /// Targets on which this process is creating a child.
@@ -51,15 +51,11 @@ pub(super) async fn create(
     context: &Context,
     execution: &WorkflowExecution,
     engine: ExecutionEngine,
+    current: bool,
 ) -> Result<Effect, Error> {
     let changed = || Error::Changed { execution: key(execution) };
     let held = context.targets.hold(&execution.spec.target_resource).ok_or_else(changed)?;
-    // The watch may be behind: an execution that already ran must not run again.
-    let current = executions(context, execution)
-        .get_opt(&execution.name_any())
-        .await
-        .map_err(|source| api_error("read the execution", execution, source))?;
-    if current.is_none_or(|current| current.meta().resource_version != execution.meta().resource_version) {
+    if !current && !is_current(context, execution).await? {
         return Err(changed());
     }
     let effect = match engine {
@@ -69,9 +65,17 @@ pub(super) async fn create(
             Effect::ChildExists
         }
         ExecutionEngine::Tekton if exists::<Job>(context, execution).await? => Effect::ChildExists,
-        ExecutionEngine::Job => post(context, execution, job::build(execution, &context.place)).await?,
+        ExecutionEngine::Job => {
+            post(context, execution, job::build(execution, &context.place), |job| {
+                job::read(job, Owner::This, &[])
+            })
+            .await?
+        }
         ExecutionEngine::Tekton => {
-            let effect = post(context, execution, tekton::build(execution, &context.place)).await?;
+            let effect = post(context, execution, tekton::build(execution, &context.place), |run| {
+                tekton::read(run, Owner::This, &[])
+            })
+            .await?;
             match effect {
                 Effect::ChildRefused(Refusal { code: 404, .. }) if !still_there(context).await => {
                     Effect::EngineGone
@@ -81,11 +85,20 @@ pub(super) async fn create(
         }
     };
     drop(held);
-    if matches!(effect, Effect::ChildCreated) {
+    if matches!(effect, Effect::ChildCreated(_)) {
         let asked = execution.creation_timestamp().map_or_else(Timestamp::now, |time| time.0);
         context.metrics.created(engine, Timestamp::now().duration_since(asked));
     }
     Ok(effect)
+}
+
+/// Whether the watch is not behind: an execution that already ran must not run again.
+async fn is_current(context: &Context, execution: &WorkflowExecution) -> Result<bool, Error> {
+    let stored = executions(context, execution)
+        .get_metadata_opt(&execution.name_any())
+        .await
+        .map_err(|source| api_error("read the execution", execution, source))?;
+    Ok(stored.is_some_and(|stored| stored.metadata.resource_version == execution.metadata.resource_version))
 }
 
 /// Whether Tekton was not removed since it was last looked for.
@@ -104,7 +117,12 @@ where
     Ok(found.is_some())
 }
 
-async fn post<K>(context: &Context, execution: &WorkflowExecution, child: K) -> Result<Effect, Error>
+async fn post<K>(
+    context: &Context,
+    execution: &WorkflowExecution,
+    child: K,
+    read: impl Fn(&K) -> Child,
+) -> Result<Effect, Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -115,7 +133,7 @@ where
     match children::<K>(context).create(&PostParams::default(), &child).await {
         Ok(created) => {
             tracing::info!(child = created.name_any(), "created the child");
-            Ok(Effect::ChildCreated)
+            Ok(Effect::ChildCreated(Box::new(read(&created))))
         }
         Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {
             Ok(Effect::ChildExists)

@@ -8,23 +8,23 @@ use kube::api::{Api, ListParams};
 use kube::runtime::reflector::{Lookup, ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 
-use super::{Trust, api_error};
+use super::api_error;
 use crate::engines::tekton::resource::TaskRun;
 use crate::engines::{child, job, tekton};
 use crate::reconcile::observed::{Child, ChildState, Owner};
 use crate::reconcile::{Context, Error};
 
-/// The child on the target of `execution`: its own, else anybody's.
+/// The child on the target of `execution`: its own, else anybody's. The API server is `asked`, or only the watch.
 pub async fn observe(
     context: &Context,
     execution: &WorkflowExecution,
-    trust: Trust,
+    asked: bool,
 ) -> Result<Option<Child>, Error> {
     let mut found = None;
     for engine in kinds(context, execution) {
         let child = match engine {
-            ExecutionEngine::Job => of_job(context, execution, trust).await?,
-            ExecutionEngine::Tekton => of_run(context, execution, trust).await?,
+            ExecutionEngine::Job => of_job(context, execution, asked).await?,
+            ExecutionEngine::Tekton => of_run(context, execution, asked).await?,
         };
         match child {
             Some(child) if child.owner == Owner::This => return Ok(Some(child)),
@@ -47,11 +47,11 @@ fn kinds(context: &Context, execution: &WorkflowExecution) -> Vec<ExecutionEngin
 async fn of_job(
     context: &Context,
     execution: &WorkflowExecution,
-    trust: Trust,
+    asked: bool,
 ) -> Result<Option<Child>, Error> {
-    let Some(job) = find(context, execution, &context.children.jobs, trust).await? else { return Ok(None) };
+    let Some(job) = find(context, execution, &context.children.jobs, asked).await? else { return Ok(None) };
     let owner = owner(context, execution, &job).await?;
-    let pods = context.children.pods.state();
+    let pods = context.children.pods.about(&execution.spec.target_resource);
     let uid = job.meta().uid.as_deref().unwrap_or_default();
     let own = pods.iter().filter(|pod| is_owned(pod.as_ref(), uid)).map(|pod| Pod::clone(pod));
     let child = job::read(&job, owner, &own.collect::<Vec<_>>());
@@ -69,9 +69,9 @@ async fn of_job(
 async fn of_run(
     context: &Context,
     execution: &WorkflowExecution,
-    trust: Trust,
+    asked: bool,
 ) -> Result<Option<Child>, Error> {
-    let run = find(context, execution, &context.children.pipeline_runs, trust).await;
+    let run = find(context, execution, &context.children.pipeline_runs, asked).await;
     let run = match run {
         // Tekton was removed from the cluster, and every PipelineRun with it.
         Err(Error::Api { source, .. }) if is_not_found(&source) => None,
@@ -79,7 +79,7 @@ async fn of_run(
     };
     let Some(run) = run else { return Ok(None) };
     let owner = owner(context, execution, &run).await?;
-    let known = context.children.task_runs.state();
+    let known = context.children.task_runs.about(&execution.spec.target_resource);
     let uid = run.meta().uid.as_deref().unwrap_or_default();
     let own = known.iter().filter(|task_run| is_owned(task_run.as_ref(), uid));
     let child = tekton::read(&run, owner, &own.map(|task_run| TaskRun::clone(task_run)).collect::<Vec<_>>());
@@ -102,7 +102,7 @@ async fn find<K>(
     context: &Context,
     execution: &WorkflowExecution,
     known: &Store<K>,
-    trust: Trust,
+    asked: bool,
 ) -> Result<Option<K>, Error>
 where
     K: Lookup<DynamicType = ()>
@@ -115,13 +115,11 @@ where
     let name = names::child_name(&execution.spec.target_resource);
     let namespace = &context.place.namespace;
     match known.get(&ObjectRef::new(&name).within(namespace)) {
-        Some(object) if trust == Trust::Watch => Ok(Some(K::clone(&object))),
-        _ if trust == Trust::Server || expects_child(execution) => {
-            Api::<K>::namespaced(context.client.clone(), namespace)
-                .get_opt(&name)
-                .await
-                .map_err(|source| api_error("read the child", execution, source))
-        }
+        Some(object) if !asked => Ok(Some(K::clone(&object))),
+        _ if asked || expects_child(execution) => Api::<K>::namespaced(context.client.clone(), namespace)
+            .get_opt(&name)
+            .await
+            .map_err(|source| api_error("read the child", execution, source)),
         _ => Ok(None),
     }
 }
@@ -154,7 +152,7 @@ where
         return Ok(Owner::This);
     }
     let same = |other: &WorkflowExecution| other.meta().uid.as_deref() == Some(uid);
-    let watched = context.executions.get(&ObjectRef::new(name).within(namespace));
+    let watched = context.executions.store.get(&ObjectRef::new(name).within(namespace));
     if watched.is_some_and(|other| same(&other)) {
         return Ok(Owner::Another(format!("{namespace}/{name}")));
     }
