@@ -1,7 +1,7 @@
 //! What takes long, or measures: run by name, `cargo test -p controller --test endurance -- --nocapture --test-threads=1`.
 //!
 //! The controller is a process of its own; the API server and its controllers are in this one, over TLS; there is no node, so pods are
-//! played. The numbers are those of the profile it is built with, which each test prints.
+//! played. The numbers are those of the profile it is built with: the limits of `burst` are meant for `--release`.
 
 #[cfg(test)]
 #[path = "../it/census.rs"]
