@@ -181,8 +181,9 @@ impl<'a> Ladder<'a> {
             events: self.events,
         };
         let suites = binaries.iter().map(|binary| suite::run(&settings, binary));
-        let all: Vec<suite::Ran> =
-            futures::stream::iter(suites).buffer_unordered(self.plan.cores).collect().await;
+        // Tests wait as much as they compute.
+        let at_once = 2 * self.plan.cores;
+        let all: Vec<suite::Ran> = futures::stream::iter(suites).buffer_unordered(at_once).collect().await;
         let mut counts = BTreeMap::new();
         let mut problem = Problem::default();
         for suite::Ran { results, trouble, output } in all {

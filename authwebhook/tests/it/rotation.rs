@@ -28,6 +28,8 @@ const VALIDATING: &str =
 const SECRET: &str = "/api/v1/namespaces/kubernaut-system/secrets/authwebhook-tls";
 const NAME: &str = "authwebhook.kubernaut-system.svc";
 const DEADLINE: Duration = Duration::from_secs(90);
+/// Of each caller: a steady load that leaves the other tests some of the machine.
+const PACE: Duration = Duration::from_millis(250);
 
 struct Replica {
     address: SocketAddr,
@@ -141,7 +143,9 @@ async fn no_call_fails_while_certificate_and_ca_are_renewed() {
     let callers = (0..4).map(|caller| {
         let (stop, calls, trusted) = (stop.clone(), calls.clone(), trusted.clone());
         tokio::spawn(async move {
+            let mut pace = tokio::time::interval(PACE);
             while !stop.load(Ordering::Relaxed) {
+                pace.tick().await;
                 let bundle = trusted.borrow().clone();
                 let answer = call(addresses[caller % 2], &bundle).await.unwrap();
                 assert_eq!(answer["response"]["allowed"], true, "{answer}");
