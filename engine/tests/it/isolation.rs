@@ -107,7 +107,7 @@ impl Isolated {
         self.outer.wait().unwrap();
         while !self.processes().is_empty() {
             assert!(Instant::now() < deadline, "still there: {:?}", self.processes());
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(10));
         }
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(!mounts.contains(self.scratch.path().to_str().unwrap()));

@@ -24,6 +24,8 @@ use crate::role::ROLE;
 
 /// No condition takes longer, unless something is broken.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two looks at what cannot be watched.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// See the module.
 pub struct Cluster {
@@ -134,7 +136,7 @@ impl Cluster {
         self.until_phase(name, "Running").await;
         let logged = async {
             while self.log(name).await != wanted {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(PAUSE).await;
             }
         };
         if tokio::time::timeout(PATIENCE, logged).await.is_err() {
@@ -178,7 +180,7 @@ impl Cluster {
                 if let Some(event) = events.list(&about).await.unwrap().items.into_iter().next() {
                     return event.message.unwrap_or_default();
                 }
-                tokio::task::yield_now().await;
+                tokio::time::sleep(PAUSE).await;
             }
         };
         tokio::time::timeout(PATIENCE, found)

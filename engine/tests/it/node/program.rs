@@ -25,7 +25,7 @@ pub fn role(commands: &[&str]) -> ! {
             "await" => {
                 let (file, content) = argument.split_once('=').unwrap();
                 while fs::read_to_string(file).unwrap() != content {
-                    std::thread::yield_now();
+                    std::thread::sleep(std::time::Duration::from_millis(10));
                 }
             }
             "terminate-with" => fs::write("/dev/termination-log", argument).unwrap(),
