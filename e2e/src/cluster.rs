@@ -1,6 +1,7 @@
 //! The cluster the scenarios run against.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::Namespace;
@@ -14,6 +15,8 @@ use crate::wait::{Seen, until};
 pub const NAMESPACE: &str = "kubernaut-e2e";
 /// Environment variable with the image that executions run.
 pub const WORKFLOW_IMAGE: &str = "E2E_WORKFLOW_IMAGE";
+/// How long one look at a service may take. A request that was under way when the service's pod went is never answered.
+const SERVICE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A cluster with the product deployed.
 #[derive(Clone)]
@@ -71,7 +74,9 @@ impl Cluster {
     pub async fn service_get(&self, namespace: &str, service: &str, port: u16, path: &str) -> Result<String> {
         let uri = format!("/api/v1/namespaces/{namespace}/services/http:{service}:{port}/proxy{path}");
         let request = http::Request::get(&uri).body(Vec::new())?;
-        self.client.request_text(request).await.with_context(|| format!("failed to GET {uri}"))
+        let answer = tokio::time::timeout(SERVICE_PATIENCE, self.client.request_text(request)).await;
+        let answer = answer.with_context(|| format!("GET {uri} took longer than {SERVICE_PATIENCE:?}"))?;
+        answer.with_context(|| format!("failed to GET {uri}"))
     }
 }
 

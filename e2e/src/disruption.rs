@@ -18,7 +18,8 @@ pub struct Guard {
     sign: i32,
 }
 
-/// Nobody kills `component` while this is held.
+/// Nobody kills `component` while this is held. Taken before the first connection to the cluster, it comes before the disruptions,
+/// which take longer and can run beside the next ones.
 pub async fn peace(component: &'static str) -> Guard {
     enter(component, 1).await
 }

@@ -32,7 +32,11 @@ async fn decide(operator: &Operator, name: &str, status: Value) -> kube::Result<
 /// The one event of a remediation that has this type.
 async fn recorded(cluster: &Cluster, remediation: &str, event_type: &str) -> Result<AuditEvent> {
     until(&format!("{event_type} of {remediation} is recorded"), 60, async || {
-        let all = trail(cluster, remediation).await?;
+        let all = match trail(cluster, remediation).await {
+            Ok(all) => all,
+            // Another scenario has switched DataStorage off.
+            Err(error) => return Ok(Seen::NotYet(format!("{error:#}"))),
+        };
         let found: Vec<_> = all.iter().filter(|event| type_of(event) == event_type).cloned().collect();
         ensure!(found.len() < 2, "it is recorded twice: {found:?}");
         Ok(found.into_iter().next().map_or_else(|| Seen::NotYet(format!("{all:?}")), Seen::Yes))

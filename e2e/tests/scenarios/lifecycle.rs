@@ -44,9 +44,9 @@ async fn an_execution_runs_its_image_to_completion_with_all_conditions() -> Resu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_status_follows_the_child_while_it_runs() -> Result<()> {
-    let cluster = Cluster::connect().await?;
     // What it looks for lasts for seconds only, and nobody sees it while the controller is down.
     let _peace = peace(CONTROLLER).await;
+    let cluster = Cluster::connect().await?;
     let execution = Plan::new(&cluster, "status").lasting(4).create(&cluster).await?;
     execution
         .until("is Running with a started child", 60, |status| {

@@ -15,8 +15,8 @@ use kube::api::Api;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_count_executions_by_outcome() -> Result<()> {
-    let cluster = Cluster::connect().await?;
     let _peace = peace(CONTROLLER).await;
+    let cluster = Cluster::connect().await?;
     let before = metrics::text(&cluster).await?;
     let completed = Plan::new(&cluster, "counted").create(&cluster).await?;
     let failed = Plan::new(&cluster, "counted").failing(1, "as asked").create(&cluster).await?;
@@ -50,8 +50,8 @@ async fn until_told(cluster: &Cluster, execution: &Execution, reasons: &[&str]) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kubernetes_events_tell_the_story_of_an_execution() -> Result<()> {
-    let cluster = Cluster::connect().await?;
     let _peace = peace(CONTROLLER).await;
+    let cluster = Cluster::connect().await?;
     let completed = Plan::new(&cluster, "told").create(&cluster).await?;
     let failed = Plan::new(&cluster, "told").failing(1, "the disk is full").create(&cluster).await?;
     completed.until_phase(Phase::Completed).await?;
@@ -71,8 +71,8 @@ async fn kubernetes_events_tell_the_story_of_an_execution() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lease_names_the_pod_that_leads() -> Result<()> {
-    let cluster = Cluster::connect().await?;
     let _peace = peace(CONTROLLER).await;
+    let cluster = Cluster::connect().await?;
     let leases = Api::<Lease>::namespaced(cluster.client.clone(), SYSTEM_NAMESPACE);
     let pods = Api::<Pod>::namespaced(cluster.client.clone(), SYSTEM_NAMESPACE);
     until("the Lease is held by a pod that exists", 60, async || {

@@ -15,9 +15,9 @@ const COOLDOWN: i64 = 5;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_execution_waits_for_the_cooldown_and_then_proceeds() -> Result<()> {
-    let cluster = Cluster::connect().await?;
     // It has to be seen waiting: the second comes while the first runs, and nobody kills the controller meanwhile.
     let _peace = peace(CONTROLLER).await;
+    let cluster = Cluster::connect().await?;
     let first = Plan::new(&cluster, "cooldown").lasting(4).create(&cluster).await?;
     first.until_phase(Phase::Running).await?;
     let second = Plan::new(&cluster, "cooldown").on(&first.target).create(&cluster).await?;

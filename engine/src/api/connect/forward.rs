@@ -1,5 +1,8 @@
 //! Passes a request on to a backend and its answer back, as streams.
 
+use std::io;
+use std::time::Duration;
+
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{self, HeaderName};
@@ -10,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::backend::Backend;
 use crate::api::admission::dial_error;
@@ -18,6 +22,9 @@ use crate::api::{Answer, Call};
 use crate::status::Status;
 use crate::unverified_tls;
 
+/// How long the backend may take to accept. One that has just gone does not refuse: its address answers nothing at all, and a
+/// caller would wait for the kernel to give up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Headers that are about one connection, and those that are meant for this server only.
 const DROPPED: [HeaderName; 9] = [
     header::CONNECTION,
@@ -35,7 +42,8 @@ const DROPPED: [HeaderName; 9] = [
 pub async fn forward(call: &Call, backend: &Backend) -> Result<Answer, Status> {
     let Backend { tls, address, port } = *backend;
     let unreachable = |why: String| Status::unavailable(format!("error trying to reach service: {why}"));
-    let stream = TcpStream::connect((address, port)).await;
+    let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect((address, port))).await;
+    let stream = stream.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     let stream = stream.map_err(|error| unreachable(dial_error(&address.to_string(), port, &error)))?;
     let request = request(call, backend).map_err(|error| Status::bad_request(error.to_string()))?;
     if tls {
