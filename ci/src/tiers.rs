@@ -182,7 +182,7 @@ impl<'a> Ladder<'a> {
         };
         let suites = binaries.iter().map(|binary| suite::run(&settings, binary));
         // Tests wait as much as they compute.
-        let at_once = 2 * self.plan.cores;
+        let at_once = 4 * self.plan.cores;
         let all: Vec<suite::Ran> = futures::stream::iter(suites).buffer_unordered(at_once).collect().await;
         let mut counts = BTreeMap::new();
         let mut problem = Problem::default();

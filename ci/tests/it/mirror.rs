@@ -16,7 +16,7 @@ use world::World;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_killed_anywhere_leaves_nothing_incomplete_and_the_next_completes_it() {
     let mut world = World::new(wire::Options { delay: Duration::from_millis(1), cut_after: None }).await;
-    world.kill_many(15).await;
+    world.kill_many(8).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

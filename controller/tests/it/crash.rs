@@ -13,7 +13,7 @@ use crate::service::Controller;
 use crate::storage::Storage;
 
 /// Executions at the same time.
-const EXECUTIONS: usize = 24;
+const EXECUTIONS: usize = 16;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_random_points_each_execution_has_one_child_and_each_event_is_stored_once() {
