@@ -3,5 +3,6 @@
 mod event;
 mod sender;
 
+pub use datastorage_client::BackOff;
 pub use event::{cancelled_event, cleared_event, decided_event};
 pub use sender::{Sender, SenderOptions, Worker, start};

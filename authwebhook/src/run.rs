@@ -101,11 +101,8 @@ pub async fn serve(
     let metrics = Arc::new(Metrics::default());
     let readiness = Arc::new(Readiness::default());
     let serving = Arc::new(ServingCertificate::default());
-    let http = reqwest::Client::builder();
-    // An image without root certificates can still speak plain HTTP.
-    let is_tls = options.datastorage_url.starts_with("https:");
-    let http = if is_tls { http } else { http.tls_certs_only([]) }.build().map_err(RunError::Client)?;
-    let (audit, worker) = audit::start(SenderOptions::new(&options.datastorage_url), http, metrics.clone());
+    let to_datastorage = SenderOptions::new(&options.datastorage_url);
+    let (audit, worker) = audit::start(to_datastorage, metrics.clone()).map_err(RunError::Client)?;
 
     let upkeep = Upkeep {
         client,

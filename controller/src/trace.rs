@@ -3,16 +3,13 @@
 
 use uuid::Uuid;
 
-/// Header that hands a trace on.
-pub const HEADER: &str = "traceparent";
-
 /// The trace of the execution with this uid: 32 hex digits.
 pub fn of(uid: &str) -> String {
     let id = Uuid::parse_str(uid).unwrap_or_else(|_| Uuid::new_v5(&Uuid::NAMESPACE_OID, uid.as_bytes()));
     id.simple().to_string()
 }
 
-/// The header's value for a new span of `trace`.
+/// The value of a `traceparent` header for a new span of `trace`.
 pub fn parent(trace: &str) -> String {
     let span = Uuid::new_v4().simple().to_string();
     format!("00-{trace}-{}-01", &span[..16])

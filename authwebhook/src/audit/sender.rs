@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::audit::{AuditEventRequest, BATCH_PATH};
-use reqwest::{Client, StatusCode};
+use api::audit::AuditEventRequest;
+use datastorage_client::{BackOff, Client, Settle, StoreError, deliver};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error, info, warn};
 
 use crate::metrics::{AuditStatus, Metrics};
@@ -21,27 +21,22 @@ pub struct SenderOptions {
     pub capacity: usize,
     /// A request that takes longer is sent again.
     pub request_timeout: Duration,
-    /// Pause after the first failure; doubles up to `max_pause`.
-    pub first_pause: Duration,
-    /// Longest pause between two attempts.
-    pub max_pause: Duration,
+    /// Pauses between attempts.
+    pub back_off: BackOff,
 }
 
 impl SenderOptions {
     /// The usual patience with the DataStorage at `url`.
     pub fn new(url: &str) -> Self {
         Self {
-            url: url.trim_end_matches('/').to_owned(),
+            url: url.to_owned(),
             capacity: 1000,
             request_timeout: Duration::from_secs(10),
-            first_pause: Duration::from_millis(500),
-            max_pause: Duration::from_secs(5),
+            back_off: BackOff { first: Duration::from_millis(500), longest: Duration::from_secs(5) },
         }
     }
 }
 
-/// Where Kubernetes puts the token of the pod's ServiceAccount.
-const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 /// Most events in a request.
 const MAX_BATCH: usize = 100;
 
@@ -77,17 +72,18 @@ impl Worker {
     }
 }
 
-/// Starts sending.
-pub fn start(options: SenderOptions, client: Client, metrics: Arc<Metrics>) -> (Sender, Worker) {
+/// Starts sending. Fails if no HTTP client can be made.
+pub fn start(options: SenderOptions, metrics: Arc<Metrics>) -> Result<(Sender, Worker), reqwest::Error> {
+    let client = Client::new(&options.url, options.request_timeout)?;
     let (queue, events) = mpsc::channel(options.capacity.max(1));
     let (stop, stopped) = tokio::sync::watch::channel(None);
-    let delivery = Delivery { options, client, metrics: metrics.clone(), stopped };
+    let delivery = Delivery { back_off: options.back_off, client, metrics: metrics.clone(), stopped };
     let task = tokio::spawn(delivery.run(events));
-    (Sender { queue, metrics }, Worker { task, stop })
+    Ok((Sender { queue, metrics }, Worker { task, stop }))
 }
 
 struct Delivery {
-    options: SenderOptions,
+    back_off: BackOff,
     client: Client,
     metrics: Arc<Metrics>,
     /// When to give up, once somebody asked to stop.
@@ -129,65 +125,8 @@ impl Delivery {
 
     /// Tries until every event is acknowledged or refused for good.
     async fn deliver(&self, batch: Vec<AuditEventRequest>) {
-        let mut pause = self.options.first_pause;
-        loop {
-            match self.post(&batch).await {
-                Attempt::Acknowledged => {
-                    debug!(events = batch.len(), "audit events acknowledged");
-                    self.metrics.audit(AuditStatus::Written, batch.len());
-                    return;
-                }
-                Attempt::Refused(reason) => return self.one_by_one(batch, &reason).await,
-                Attempt::Failed(reason) => {
-                    warn!(
-                        reason,
-                        events = batch.len(),
-                        retry_in_ms = pause.as_millis() as u64,
-                        "audit events wait"
-                    );
-                    self.metrics.audit(AuditStatus::Retried, batch.len());
-                    sleep(pause).await;
-                    pause = (pause * 2).min(self.options.max_pause);
-                }
-            }
-        }
-    }
-
-    /// One refused event refuses its whole batch: the others must not suffer.
-    async fn one_by_one(&self, batch: Vec<AuditEventRequest>, reason: &str) {
-        if let [event] = batch.as_slice() {
-            self.give_up(reason, std::slice::from_ref(event));
-            return;
-        }
-        for event in batch {
-            Box::pin(self.deliver(vec![event])).await;
-        }
-    }
-
-    async fn post(&self, batch: &[AuditEventRequest]) -> Attempt {
-        let mut request = self.client.post(format!("{}{BATCH_PATH}", self.options.url)).json(batch);
-        // Read each time: Kubernetes replaces the token before it expires.
-        if let Ok(token) = tokio::fs::read_to_string(TOKEN_FILE).await {
-            request = request.bearer_auth(token.trim());
-        }
-        let response = match request.timeout(self.options.request_timeout).send().await {
-            Ok(response) => response,
-            Err(error) => return Attempt::Failed(causes(&error)),
-        };
-        let status = response.status();
-        if status.is_success() {
-            return Attempt::Acknowledged;
-        }
-        let body = response.text().await.unwrap_or_default();
-        let reason = format!("DataStorage answered {status}: {body}");
-        if status == StatusCode::CONFLICT && batch.len() == 1 {
-            // The same statement, made a moment earlier: the API server asked twice about one write.
-            info!(reason, "audit event was reported before");
-            return Attempt::Acknowledged;
-        }
-        // The same events will never be accepted. Anything else may pass: a right that is missing, too, can be given.
-        let permanent = matches!(status.as_u16(), 400 | 409 | 413 | 415 | 422);
-        if permanent { Attempt::Refused(reason) } else { Attempt::Failed(reason) }
+        deliver(&self.client, batch.into_iter().map(Waiting).collect(), self.back_off, &mut Reporter(self))
+            .await;
     }
 
     fn give_up(&self, reason: &str, batch: &[AuditEventRequest]) {
@@ -198,10 +137,43 @@ impl Delivery {
     }
 }
 
-enum Attempt {
-    Acknowledged,
-    Refused(String),
-    Failed(String),
+/// An event on its way.
+struct Waiting(AuditEventRequest);
+
+impl AsRef<AuditEventRequest> for Waiting {
+    fn as_ref(&self) -> &AuditEventRequest {
+        &self.0
+    }
+}
+
+/// Logs and counts what becomes of events.
+struct Reporter<'a>(&'a Delivery);
+
+impl Settle<Waiting> for Reporter<'_> {
+    fn traceparent(&self, _: &[Waiting]) -> Option<String> {
+        None
+    }
+
+    fn stored(&mut self, events: Vec<Waiting>, _: Duration) {
+        debug!(events = events.len(), "audit events acknowledged");
+        self.0.metrics.audit(AuditStatus::Written, events.len());
+    }
+
+    fn refused(&mut self, event: Waiting, error: &StoreError) {
+        if error.is_conflict() {
+            // The same statement, made a moment earlier: the API server asked twice about one write.
+            info!(%error, "audit event was reported before");
+            self.0.metrics.audit(AuditStatus::Written, 1);
+        } else {
+            self.0.give_up(&error.to_string(), &[event.0]);
+        }
+    }
+
+    fn waits(&mut self, events: &[Waiting], error: &StoreError, pause: Duration) {
+        let retry_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        warn!(reason = causes(error), events = events.len(), retry_in_ms, "audit events wait");
+        self.0.metrics.audit(AuditStatus::Retried, events.len());
+    }
 }
 
 /// Waits until somebody asks to stop; then until when there is time.

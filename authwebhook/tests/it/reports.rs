@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use api::audit::{AuditEventRequest, BATCH_PATH};
-use authwebhook::audit::{SenderOptions, start};
+use authwebhook::audit::{BackOff, SenderOptions, start};
 use authwebhook::metrics::Metrics;
 use axum::Router;
 use axum::http::StatusCode;
@@ -52,9 +52,9 @@ async fn datastorage(answers: Vec<u16>) -> (String, Arc<Mutex<Vec<u128>>>) {
 async fn sent(answers: Vec<u16>, ids: &[u128]) -> Vec<u128> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (url, accepted) = datastorage(answers).await;
-    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
-    let options = SenderOptions { first_pause: Duration::from_millis(5), ..SenderOptions::new(&url) };
-    let (sender, worker) = start(options, client, Arc::new(Metrics::default()));
+    let back_off = BackOff { first: Duration::from_millis(5), longest: Duration::from_secs(5) };
+    let options = SenderOptions { back_off, ..SenderOptions::new(&url) };
+    let (sender, worker) = start(options, Arc::new(Metrics::default())).unwrap();
     for id in ids {
         sender.send(event(*id));
     }

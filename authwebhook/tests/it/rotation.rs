@@ -38,7 +38,7 @@ struct Replica {
 
 /// A CA ends with its first serving certificate, so that each renewal makes a new CA.
 fn profile() -> Profile {
-    let lifetime = Duration::from_secs(15);
+    let lifetime = Duration::from_secs(10);
     Profile {
         service: "authwebhook".into(),
         namespace: "kubernaut-system".into(),
@@ -54,8 +54,7 @@ async fn replica(api_server: &ApiServer, source: Source) -> Replica {
     let metrics = Arc::new(Metrics::default());
     readiness.set(Check::Serving, Ok(()));
     // Nobody listens there: an unavailable DataStorage changes no verdict.
-    let client = reqwest::Client::builder().tls_certs_only([]).build().unwrap();
-    let (audit, _worker) = start(SenderOptions::new("http://127.0.0.1:9"), client, metrics.clone());
+    let (audit, _worker) = start(SenderOptions::new("http://127.0.0.1:9"), metrics.clone()).unwrap();
     let upkeep = Upkeep {
         client: api_server.client(),
         profile: profile(),

@@ -11,9 +11,10 @@ const FILE: &str = "xtask/src/check/layers.rs";
 /// Each crate and those it may depend on.
 const LAYERS: &[(&str, &[&str])] = &[
     ("api", &[]),
-    ("controller", &["api"]),
+    ("controller", &["api", "datastorage-client"]),
     ("datastorage", &["api"]),
-    ("authwebhook", &["api"]),
+    ("datastorage-client", &["api"]),
+    ("authwebhook", &["api", "datastorage-client"]),
     ("e2e", &["api"]),
     ("engine", &[]),
     ("images", &[]),

@@ -52,7 +52,7 @@ async fn what_finds_no_room_is_refused_and_may_come_again() {
     assert!(text.contains("audit_events_deferred_total{service=\"workflowexecution\"} 1"), "{text}");
 
     let taken = sender.queue.recv().await.unwrap();
-    sender.settle([taken], |_| State::Stored);
+    sender.desk.settle([taken], &State::Stored);
     assert!(outbox.offer(&execution, event), "room again");
     assert!(outbox.acknowledgements([id]).is_empty(), "under way, and no more is known");
 }
@@ -73,14 +73,15 @@ async fn the_outbox_is_drained_when_everything_under_way_is_settled() {
     });
     let taken = sender.queue.recv().await.unwrap();
     assert!(!drained.is_finished());
-    sender.settle([taken], |_| State::Stored);
+    sender.desk.settle([taken], &State::Stored);
     drained.await.unwrap();
 }
 
 #[test]
 fn a_request_about_one_execution_belongs_to_its_trace() {
     let (one, event) = due(1);
-    let same = (one.clone(), event.clone());
-    assert_eq!(trace_of(&[same, (one, event)]), trace::of("u-1"));
-    assert_ne!(trace_of(&[due(1), due(2)]), trace::of("u-1"));
+    let same = Due { execution: one.clone(), event: event.clone() };
+    assert_eq!(trace_of(&[same, Due { execution: one, event }]), trace::of("u-1"));
+    let others = [due(1), due(2)].map(|(execution, event)| Due { execution, event });
+    assert_ne!(trace_of(&others), trace::of("u-1"));
 }
