@@ -41,7 +41,7 @@ async fn a_thousand_executions_run_within_ten_seconds_in_forty_mebibytes() {
     let audited = begun.elapsed();
     let (resident, peak) = (memory(&process, "VmRSS"), memory(&process, "VmHWM"));
     let (_, metrics) = get(process.metrics, "/metrics").await.unwrap();
-    println!("profile: {}", if cfg!(debug_assertions) { "dev" } else { "release" });
+    println!("program: {}", std::env::current_exe().unwrap().display());
     println!(
         "created {EXECUTIONS} in {asked:.1?}; all Running after {running:.1?}; all audited after {audited:.1?}"
     );

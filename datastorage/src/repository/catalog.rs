@@ -69,7 +69,7 @@ impl Repository {
         };
         let NewWorkflow { workflow_name, version, status, labels, .. } = &entry.workflow;
         let WorkflowLabels { signal_type, severity, component, environment, priority } = labels;
-        let created = transaction!(self, |connection| {
+        transaction!(self, |connection| {
             sqlx::query(
                 "UPDATE workflow_catalog SET is_latest = 0 WHERE workflow_name = $1 AND is_latest = 1",
             )
@@ -101,9 +101,7 @@ impl Repository {
                     version: version.clone(),
                 });
             }
-            created
         });
-        debug_assert_eq!(created, 1);
         Ok(entry)
     }
 

@@ -125,10 +125,11 @@ async fn ten_thousand_events_a_second_in_batches_and_single_writes_within_ten_mi
     )
     .unwrap();
     drop((database, keys));
-    if cfg!(debug_assertions) {
-        writeln!(std::io::stdout(), "not judged: the build is not optimised").unwrap();
-    } else {
+    let program = std::env::current_exe().unwrap();
+    if program.components().any(|part| part.as_os_str() == "release") {
         assert!(rate >= EVENTS_PER_SECOND, "{rate:.0} events/s");
         assert!(p99 < P99, "{p99:?}");
+    } else {
+        writeln!(std::io::stdout(), "not judged: {} is not optimised", program.display()).unwrap();
     }
 }
