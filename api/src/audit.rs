@@ -174,6 +174,13 @@ pub struct AuditEventRequest {
     pub duration_ms: Option<i64>,
 }
 
+/// So that whoever takes events takes what carries one as well.
+impl AsRef<Self> for AuditEventRequest {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 /// An event as stored and returned by a query.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AuditEvent {

@@ -181,7 +181,7 @@ impl<'a> Ladder<'a> {
             events: self.events,
         };
         let suites = binaries.iter().map(|binary| suite::run(&settings, binary));
-        // Tests wait as much as they compute.
+        // Tests wait for more than the processor.
         let at_once = 4 * self.plan.cores;
         let all: Vec<suite::Ran> = futures::stream::iter(suites).buffer_unordered(at_once).collect().await;
         let mut counts = BTreeMap::new();

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error, info, warn};
 
 use crate::metrics::{AuditStatus, Metrics};
+use crate::upkeep::causes;
 
 /// How events are sent.
 #[derive(Clone, Debug)]
@@ -125,8 +126,7 @@ impl Delivery {
 
     /// Tries until every event is acknowledged or refused for good.
     async fn deliver(&self, batch: Vec<AuditEventRequest>) {
-        deliver(&self.client, batch.into_iter().map(Waiting).collect(), self.back_off, &mut Reporter(self))
-            .await;
+        deliver(&self.client, batch, self.back_off, &mut Reporter(self)).await;
     }
 
     fn give_up(&self, reason: &str, batch: &[AuditEventRequest]) {
@@ -137,39 +137,30 @@ impl Delivery {
     }
 }
 
-/// An event on its way.
-struct Waiting(AuditEventRequest);
-
-impl AsRef<AuditEventRequest> for Waiting {
-    fn as_ref(&self) -> &AuditEventRequest {
-        &self.0
-    }
-}
-
 /// Logs and counts what becomes of events.
 struct Reporter<'a>(&'a Delivery);
 
-impl Settle<Waiting> for Reporter<'_> {
-    fn traceparent(&self, _: &[Waiting]) -> Option<String> {
+impl Settle<AuditEventRequest> for Reporter<'_> {
+    fn traceparent(&self, _: &[AuditEventRequest]) -> Option<String> {
         None
     }
 
-    fn stored(&mut self, events: Vec<Waiting>, _: Duration) {
+    fn stored(&mut self, events: Vec<AuditEventRequest>, _: Duration) {
         debug!(events = events.len(), "audit events acknowledged");
         self.0.metrics.audit(AuditStatus::Written, events.len());
     }
 
-    fn refused(&mut self, event: Waiting, error: &StoreError) {
+    fn refused(&mut self, event: AuditEventRequest, error: &StoreError) {
         if error.is_conflict() {
             // The same statement, made a moment earlier: the API server asked twice about one write.
             info!(%error, "audit event was reported before");
             self.0.metrics.audit(AuditStatus::Written, 1);
         } else {
-            self.0.give_up(&error.to_string(), &[event.0]);
+            self.0.give_up(&error.to_string(), &[event]);
         }
     }
 
-    fn waits(&mut self, events: &[Waiting], error: &StoreError, pause: Duration) {
+    fn waits(&mut self, events: &[AuditEventRequest], error: &StoreError, pause: Duration) {
         let retry_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         warn!(reason = causes(error), events = events.len(), retry_in_ms, "audit events wait");
         self.0.metrics.audit(AuditStatus::Retried, events.len());
@@ -184,16 +175,6 @@ async fn stop_requested(stopped: &mut tokio::sync::watch::Receiver<Option<Instan
         // Nobody is left who could ask.
         None => std::future::pending().await,
     }
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// The log line keeps the event, so that it can be written again by hand.

@@ -22,6 +22,7 @@ use crate::watch::Requests;
 const BATCH: usize = 200;
 /// Most events that wait here. More of them wait where they are safe: in the status of their executions.
 pub const CAPACITY: usize = 2000;
+/// Between failed requests.
 const BACK_OFF: BackOff = BackOff { first: Duration::from_millis(250), longest: Duration::from_secs(5) };
 /// A refused event may be offered again after this time.
 const REJECTED_AGAIN: Duration = Duration::from_secs(280);

@@ -68,16 +68,8 @@ mod tests {
 
     use super::*;
 
-    struct Event(AuditEventRequest);
-
-    impl AsRef<AuditEventRequest> for Event {
-        fn as_ref(&self) -> &AuditEventRequest {
-            &self.0
-        }
-    }
-
-    fn event(action: &str) -> Event {
-        Event(AuditEventRequest {
+    fn event(action: &str) -> AuditEventRequest {
+        AuditEventRequest {
             event_id: None,
             version: "1.0".to_owned(),
             event_type: "t".to_owned(),
@@ -96,29 +88,29 @@ mod tests {
             cluster_name: None,
             severity: None,
             duration_ms: None,
-        })
+        }
     }
 
-    fn actions<'a>(events: impl IntoIterator<Item = &'a Event>) -> String {
-        events.into_iter().map(|event| event.0.event_action.as_str()).collect::<Vec<_>>().join("+")
+    fn actions<'a>(events: impl IntoIterator<Item = &'a AuditEventRequest>) -> String {
+        events.into_iter().map(|event| event.event_action.as_str()).collect::<Vec<_>>().join("+")
     }
 
     /// What was told, line by line.
     #[derive(Default)]
     struct Told(Vec<String>);
 
-    impl Settle<Event> for Told {
-        fn traceparent(&self, events: &[Event]) -> Option<String> {
+    impl Settle<AuditEventRequest> for Told {
+        fn traceparent(&self, events: &[AuditEventRequest]) -> Option<String> {
             Some(actions(events))
         }
-        fn stored(&mut self, events: Vec<Event>, _: Duration) {
+        fn stored(&mut self, events: Vec<AuditEventRequest>, _: Duration) {
             self.0.push(format!("stored {}", actions(&events)));
         }
-        fn refused(&mut self, event: Event, error: &StoreError) {
+        fn refused(&mut self, event: AuditEventRequest, error: &StoreError) {
             let StoreError::Answer { status, detail, .. } = error else { panic!("{error}") };
-            self.0.push(format!("refused {} with {status}: {detail}", event.0.event_action));
+            self.0.push(format!("refused {} with {status}: {detail}", event.event_action));
         }
-        fn waits(&mut self, events: &[Event], _: &StoreError, pause: Duration) {
+        fn waits(&mut self, events: &[AuditEventRequest], _: &StoreError, pause: Duration) {
             self.0.push(format!("{} wait {} ms", actions(events), pause.as_millis()));
         }
     }
