@@ -1,9 +1,9 @@
 //! Against other people's programs: our client with Docker's registry, our registry with skopeo and the conformance suite, our signatures with
-//! cosign, our Containerfiles with buildah, podman and docker.
+//! cosign, our Containerfiles with buildah, podman and docker, our images with containerd, docker and podman.
 //!
 //! Needs these programs: run by name (`cargo test -p images --test interop`, or one module: `-- conformance`), never by a plain `cargo test`.
 //!
-//!     apt-get install docker-registry skopeo buildah podman
+//!     apt-get install docker-registry skopeo buildah podman docker.io containerd
 //!     go install github.com/sigstore/cosign/v2/cmd/cosign@v2.6.5
 
 #[path = "../it/content.rs"]
@@ -20,6 +20,9 @@ mod container;
 // Signatures.
 #[cfg(test)]
 mod cosign;
+// Images pulled and pushed by container engines.
+#[cfg(test)]
+mod engines;
 // Copies between registries.
 #[cfg(test)]
 mod mirror;
