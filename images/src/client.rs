@@ -1,12 +1,13 @@
 //! A client of any registry: one repository at a time, manifests as the bytes they are, blobs in pieces.
 //!
 //! `transport` sends a request until it is answered for good: `auth` answers challenges, `retry` decides about trying again, `redirect` about
-//! following, `flow` how many are under way at once. `manifests`, `listing`, `upload` and `download` are what a repository can do. `credentials` and `hosts` are read once, by whoever
+//! following, `flow` how many are under way at once. `manifests`, `listing`, `upload` and `download` are what a repository can do, and `arrival` lets an upload follow a download. `credentials` and `hosts` are read once, by whoever
 //! makes the client; afterwards nothing looks at files or the environment.
 //!
 //! Every body has a limit and every digest is checked. Credentials go to the registry and the token server it names, never along a
 //! redirect.
 
+mod arrival;
 mod auth;
 mod credentials;
 mod download;
@@ -27,8 +28,9 @@ use std::time::Duration;
 
 use reqwest::Url;
 
+pub use arrival::{Arrival, Arriving, arrival};
 pub use credentials::{Credential, CredentialError, Credentials};
-pub use download::{Arrival, Progress};
+pub use download::Progress;
 pub use error::{ClientError, ErrorKind};
 pub use hosts::{ClientIdentity, HostOptions, hosts_from_certificates};
 pub(crate) use listing::fallback_tag;

@@ -1,7 +1,8 @@
 //! Mirroring, against skopeo, crane and regsync: the same images between the same registries over the same slow wires, once to an
 //! empty registry and once with nothing to do.
 
-use std::fmt;
+mod table;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,6 +30,10 @@ pub struct Request {
     pub tools: Vec<Tool>,
     /// Bytes of the one blob of the corpus `large`.
     pub large: usize,
+    /// Which corpora, by name; empty means all.
+    pub corpora: Vec<String>,
+    /// How often each tool has its turn; the fastest run counts.
+    pub rounds: usize,
 }
 
 /// What a tool did with a corpus.
@@ -53,6 +58,8 @@ pub struct Measured {
 pub struct Leg {
     /// How long it took.
     pub seconds: f64,
+    /// How long it had a processor.
+    pub processor: f64,
     /// The most memory it had, in bytes.
     pub memory: u64,
     /// What the source was asked.
@@ -162,7 +169,10 @@ pub fn corpora(large: usize) -> Vec<Corpus> {
 /// Measures every tool with every corpus. `told` hears what is about to happen.
 pub async fn measure(request: &Request, folder: &Path, told: impl Fn(&str)) -> Result<Report, BenchError> {
     let mut report = Report { contents: Vec::new(), measured: Vec::new(), broken: Vec::new() };
-    for corpus in corpora(request.large) {
+    let wanted = |corpus: &Corpus| {
+        request.corpora.is_empty() || request.corpora.iter().any(|name| name == corpus.name)
+    };
+    for corpus in corpora(request.large).into_iter().filter(wanted) {
         let source = Registry::start(request.registry, &folder.join(corpus.name).join("source")).await?;
         told(&format!("generating the corpus `{}`", corpus.name));
         let client = Client::new(Options::default());
@@ -173,28 +183,43 @@ pub async fn measure(request: &Request, folder: &Path, told: impl Fn(&str)) -> R
             blobs: published.blobs.len(),
             bytes: published.bytes(),
         });
-        for tool in &request.tools {
-            told(&format!("`{}` with {}", corpus.name, tool.name()));
-            let folder = folder.join(corpus.name).join(tool.name());
-            let mut measured =
-                Measured { corpus: corpus.name, tool: *tool, cold: None, warm: None, not_run: None };
-            match tool.find() {
-                None => measured.not_run = Some("it is not installed".to_owned()),
-                Some(program) => {
-                    let legs = legs(request, *tool, &program, &folder, &source, &published).await?;
-                    match legs {
-                        Ok([cold, warm]) => (measured.cold, measured.warm) = (Some(cold), Some(warm)),
-                        Err(why) => measured.not_run = Some(why),
+        let mut rows: Vec<Measured> = request.tools.iter().map(|tool| nothing(&corpus, *tool)).collect();
+        // Each tool has its turn before one has another: what else the machine does then meets all of them.
+        for round in 1..=request.rounds.max(1) {
+            for row in &mut rows {
+                told(&format!("`{}` with {}, round {round}", corpus.name, row.tool.name()));
+                let folder = folder.join(corpus.name).join(format!("{}-{round}", row.tool.name()));
+                match row.tool.find() {
+                    None => row.not_run = Some("it is not installed".to_owned()),
+                    Some(program) => {
+                        let legs = legs(request, row.tool, &program, &folder, &source, &published).await?;
+                        match legs {
+                            Ok([cold, warm]) => {
+                                row.cold = faster(row.cold, cold);
+                                row.warm = faster(row.warm, warm);
+                            }
+                            Err(why) => row.not_run = Some(why),
+                        }
                     }
                 }
             }
-            if *tool == Tool::Slipway {
-                report.broken.extend(broken(&measured, &published));
+        }
+        for row in rows {
+            if row.tool == Tool::Slipway {
+                report.broken.extend(broken(&row, &published));
             }
-            report.measured.push(measured);
+            report.measured.push(row);
         }
     }
     Ok(report)
+}
+
+fn nothing(corpus: &Corpus, tool: Tool) -> Measured {
+    Measured { corpus: corpus.name, tool, cold: None, warm: None, not_run: None }
+}
+
+fn faster(before: Option<Leg>, now: Leg) -> Option<Leg> {
+    Some(before.filter(|before| before.seconds <= now.seconds).unwrap_or(now))
 }
 
 async fn legs(
@@ -220,6 +245,7 @@ async fn legs(
         };
         legs.push(Leg {
             seconds: cost.seconds,
+            processor: cost.processor,
             memory: cost.memory,
             source: tally(&near.exchanges()),
             destination: tally(&far.exchanges()),
@@ -277,74 +303,4 @@ fn broken(measured: &Measured, published: &Published) -> Vec<String> {
     ];
     let broken = promises.into_iter().filter(|(kept, _)| !kept);
     broken.map(|(_, promise)| format!("`{}`: not kept: {promise}", measured.corpus)).collect()
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for content in &self.contents {
-            let Content { corpus, images, blobs, bytes } = content;
-            writeln!(f, "{corpus}: {images} images, {blobs} blobs, {:.1} MB", megabytes(*bytes))?;
-            writeln!(
-                f,
-                "  {:<16}{:>8} {:>8}  {:>20}  {:>20}  {:>9} {:>9} {:>8}",
-                "",
-                "seconds",
-                "ratio",
-                "source HEAD/GET/blob",
-                "dest. HEAD/GET/write",
-                "MB down",
-                "MB up",
-                "peak MiB"
-            )?;
-            let of_corpus: Vec<&Measured> =
-                self.measured.iter().filter(|measured| measured.corpus == *corpus).collect();
-            for (name, leg) in [("cold", cold as fn(&Measured) -> Option<Leg>), ("warm", warm)] {
-                let ours = of_corpus.iter().find(|one| one.tool == Tool::Slipway).and_then(|one| leg(one));
-                for measured in &of_corpus {
-                    line(f, name, measured, leg(measured), ours)?;
-                }
-            }
-        }
-        for broken in &self.broken {
-            writeln!(f, "{broken}")?;
-        }
-        Ok(())
-    }
-}
-
-fn cold(measured: &Measured) -> Option<Leg> {
-    measured.cold
-}
-
-fn warm(measured: &Measured) -> Option<Leg> {
-    measured.warm
-}
-
-fn line(
-    f: &mut fmt::Formatter<'_>,
-    name: &str,
-    measured: &Measured,
-    leg: Option<Leg>,
-    ours: Option<Leg>,
-) -> fmt::Result {
-    let tool = measured.tool.name();
-    let Some(Leg { seconds, memory, source, destination }) = leg else {
-        let why = measured.not_run.as_deref().unwrap_or("no reason");
-        return writeln!(f, "  {name} {tool:<11} not run: {why}");
-    };
-    let ratio = ours.map_or(String::new(), |ours| format!("{:.1}x", seconds / ours.seconds));
-    let from = format!("{}/{}/{}", source.heads, source.reads, source.blobs);
-    let to =
-        format!("{}/{}/{}", destination.heads, destination.reads + destination.blobs, destination.writes);
-    writeln!(
-        f,
-        "  {name} {tool:<11}{seconds:>8.2} {ratio:>8}  {from:>20}  {to:>20}  {:>9.2} {:>9.2} {:>8.1}",
-        megabytes(source.received + destination.received),
-        megabytes(source.sent + destination.sent),
-        memory as f64 / f64::from(1 << 20),
-    )
-}
-
-fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
 }

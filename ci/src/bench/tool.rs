@@ -52,12 +52,17 @@ impl Tool {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cost {
     pub seconds: f64,
+    /// How long its processes had a processor, as far as that was seen.
+    pub processor: f64,
     /// The most memory one of its processes ever had resident, in bytes.
     pub memory: u64,
 }
 
-/// How often memory is looked at.
+/// How often memory and processor time are looked at.
 const PACE: Duration = Duration::from_millis(20);
+
+/// Parts of a second in which the kernel counts processor time for others to see, on every architecture we build for.
+const TICKS: f64 = 100.0;
 
 /// Everything a tool has to be told.
 pub(super) struct Task<'a> {
@@ -145,19 +150,22 @@ impl Task<'_> {
 /// Runs commands one after the other; the error is what the one that failed said.
 pub(super) async fn run(commands: Vec<Command>) -> Result<Cost, String> {
     let started = Instant::now();
-    let mut memory = 0;
+    let (mut memory, mut processor) = (0, 0.0);
     for mut command in commands {
         let child = command.spawn().map_err(|error| error.to_string())?;
         let process = child.id();
+        let mut spent = 0.0;
         let output = child.wait_with_output();
         tokio::pin!(output);
         let output = loop {
             memory = memory.max(process.map_or(0, resident));
+            spent = process.map_or(0.0, processor_time).max(spent);
             tokio::select! {
                 output = &mut output => break output.map_err(|error| error.to_string())?,
                 () = tokio::time::sleep(PACE) => {}
             }
         };
+        processor += spent;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             let last: Vec<&str> = said.lines().rev().take(5).collect();
@@ -168,7 +176,7 @@ pub(super) async fn run(commands: Vec<Command>) -> Result<Cost, String> {
             ));
         }
     }
-    Ok(Cost { seconds: started.elapsed().as_secs_f64(), memory })
+    Ok(Cost { seconds: started.elapsed().as_secs_f64(), processor, memory })
 }
 
 /// The most memory a process ever had resident, as the kernel counts it; 0 once it is gone.
@@ -177,4 +185,13 @@ fn resident(process: u32) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
     kilobytes.unwrap_or_default() * 1024
+}
+
+/// How long a process has had a processor, in seconds; 0 once it is gone.
+fn processor_time(process: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // After its name, which may have anything in it: the state is the first, user and system time are the twelfth and thirteenth.
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = rest.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok());
+    ticks.sum::<f64>() / TICKS
 }

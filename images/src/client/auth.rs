@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::credentials::Credential;
 use super::error::ClientError;
-use super::transport::{Host, limited, shown};
+use super::transport::{Host, READ_TIMEOUT, limited, shown};
 use super::{Scopes, redirect};
 
 /// A token says for how long it is good; if not, for this long.
@@ -141,7 +141,11 @@ async fn fetch(
     if let Some(Credential::Password { user, password }) = &credential {
         request = request.header(AUTHORIZATION, basic_header(user, password));
     }
-    let response = request.send().await.map_err(|error| failed(error.without_url().to_string()))?;
+    let response = request
+        .timeout(READ_TIMEOUT)
+        .send()
+        .await
+        .map_err(|error| failed(error.without_url().to_string()))?;
     let status = response.status();
     // A redirect is not followed: it would carry the answer, or the credentials, somewhere nobody named.
     if !status.is_success() {

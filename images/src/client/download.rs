@@ -1,23 +1,23 @@
 //! Blobs from a registry to a file: hashed on the way, continued where they broke off.
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::Repository;
+use super::arrival::{Arrival, Writer};
 use super::error::ClientError;
 use super::retry::Trouble;
 use super::transport::{Action, Failed, Request, protocol, refused, shown};
 use crate::digest::{Digest, Hasher};
 use crate::document::Descriptor;
-use crate::layout::Layout;
+use crate::layout::{Layout, Partial};
 
 /// Pieces on their way from the socket to the disk.
 const IN_FLIGHT: usize = 8;
@@ -27,16 +27,8 @@ const REHASH: usize = 256 << 10;
 /// Told how many bytes have just moved.
 pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
 
-/// How far a blob that is being fetched may be read by others.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Arrival {
-    /// The file it is in; nothing before it has begun.
-    pub path: PathBuf,
-    /// Bytes from its beginning.
-    pub bytes: u64,
-}
-
-/// What the writing thread is told.
+/// What those who take in a blob are told.
+#[derive(Clone)]
 enum Step {
     Piece(Bytes),
     /// The registry begins again from the first byte.
@@ -86,8 +78,7 @@ impl Repository {
         layout: &Layout,
         progress: &Progress,
     ) -> Result<u64, ClientError> {
-        let (arrival, _) = watch::channel(Arrival::default());
-        self.fetch_blob_followed(blob, layout, progress, &arrival).await
+        self.fetch(blob, layout, progress, None).await
     }
 
     /// Fetches a blob of any size into a layout, unless it is there. Nothing becomes visible before it is verified; what an earlier process left
@@ -98,11 +89,21 @@ impl Repository {
         blob: &Descriptor,
         layout: &Layout,
         progress: &Progress,
-        arrival: &watch::Sender<Arrival>,
+        arrival: &Arrival,
     ) -> Result<u64, ClientError> {
-        let complete = || Arrival { path: layout.blob_path(&blob.digest), bytes: blob.size };
+        let moved = self.fetch(blob, layout, progress, Some(arrival)).await?;
+        arrival.complete(layout.blob_path(&blob.digest), blob.size);
+        Ok(moved)
+    }
+
+    async fn fetch(
+        &self,
+        blob: &Descriptor,
+        layout: &Layout,
+        progress: &Progress,
+        arrival: Option<&Arrival>,
+    ) -> Result<u64, ClientError> {
         if layout.has(blob) {
-            arrival.send_replace(complete());
             return Ok(0);
         }
         let partial = layout.partial(&blob.digest)?;
@@ -112,23 +113,17 @@ impl Repository {
             arrived = 0;
         }
         // What an earlier process left may turn out to be damaged: nobody reads it before all of it was verified.
-        let is_fresh = arrived == 0;
-        let told = |bytes: u64| {
-            if is_fresh {
-                let path = partial.path().to_path_buf();
-                arrival.send_replace(Arrival { path, bytes: bytes.min(blob.size.saturating_sub(1)) });
-            }
-        };
-        let mut outcome = self.download(blob, partial.reopen()?, arrived, progress, &told).await;
+        let arrival = arrival.filter(|_| arrived == 0);
+        let told = || arrival.map(|arrival| arrival.writer(partial.path(), blob.size));
+        let mut outcome = self.download(blob, &partial, arrived, progress, told()).await;
         if arrived > 0 && matches!(outcome, Err(ClientError::Corrupt { .. })) {
             // What was continued was not what it seemed to be: everything has to come again.
             partial.clear()?;
-            outcome = self.download(blob, partial.reopen()?, 0, progress, &told).await;
+            outcome = self.download(blob, &partial, 0, progress, told()).await;
         }
         match outcome {
             Ok(moved) => {
                 partial.complete()?;
-                arrival.send_replace(complete());
                 Ok(moved)
             }
             Err(error @ ClientError::Corrupt { .. }) => {
@@ -144,33 +139,27 @@ impl Repository {
     async fn download(
         &self,
         blob: &Descriptor,
-        file: File,
+        partial: &Partial,
         arrived: u64,
         progress: &Progress,
-        told: &(impl Fn(u64) + Sync),
+        told: Option<Writer>,
     ) -> Result<u64, ClientError> {
         let what = self.blob_name(blob);
-        let (sender, receiver) = mpsc::channel(IN_FLIGHT);
-        let hasher = Hasher::new(blob.digest.algorithm());
-        let (wrote, mut written) = watch::channel(0);
-        let writer = tokio::task::spawn_blocking(move || write(file, hasher, arrived, receiver, &wrote));
-        let (received, ()) = tokio::join!(
-            async {
-                let received = self.receive(blob, arrived, &what, &sender, progress).await;
-                drop(sender);
-                received
-            },
-            // Until the writer is gone, who has the other end.
-            async {
-                while written.changed().await.is_ok() {
-                    told(*written.borrow_and_update());
-                }
-            }
-        );
         let local = |source| ClientError::Local { step: "write", path: what.clone().into(), source };
-        let written = writer.await.map_err(|error| local(std::io::Error::other(error)))?;
+        // Both take about as long as the network; one after the other they would take longer.
+        let (to_file, pieces) = mpsc::channel(IN_FLIGHT);
+        let file = partial.reopen()?;
+        let writer = tokio::task::spawn_blocking(move || write(file, pieces, told));
+        let (to_hasher, pieces) = mpsc::channel(IN_FLIGHT);
+        let (file, hasher) = (partial.reopen()?, Hasher::new(blob.digest.algorithm()));
+        let hasher = tokio::task::spawn_blocking(move || hash(file, hasher, arrived, pieces));
+        let takers = Takers { to_file, to_hasher };
+        let received = self.receive(blob, arrived, &what, &takers, progress).await;
+        drop(takers);
+        let (written, hashed) = tokio::join!(writer, hasher);
         // A full disk stops the receiving, too; it is the better reason.
-        let found = written.map_err(local)?;
+        written.map_err(|error| local(io::Error::other(error)))?.map_err(local)?;
+        let found = hashed.map_err(|error| local(io::Error::other(error)))?.map_err(local)?;
         let moved = received?;
         match found == blob.digest {
             true => Ok(moved),
@@ -184,7 +173,7 @@ impl Repository {
         blob: &Descriptor,
         arrived: u64,
         what: &str,
-        sender: &mpsc::Sender<Step>,
+        takers: &Takers,
         progress: &Progress,
     ) -> Result<u64, ClientError> {
         let url = self.url(&format!("blobs/{}", blob.digest))?;
@@ -201,7 +190,7 @@ impl Repository {
             match response.status() {
                 StatusCode::PARTIAL_CONTENT if starts_at(&response) == Some(at) => {}
                 StatusCode::OK => {
-                    if at > 0 && sender.send(Step::Restart).await.is_err() {
+                    if at > 0 && !takers.take(Step::Restart).await {
                         return Ok(moved);
                     }
                     at = 0;
@@ -240,7 +229,7 @@ impl Repository {
                 }
                 progress(piece.len() as u64);
                 // A writer that is gone says why when it is joined.
-                if sender.send(Step::Piece(piece)).await.is_err() {
+                if !takers.take(Step::Piece(piece)).await {
                     return Ok(moved);
                 }
             }
@@ -263,38 +252,66 @@ impl Repository {
     }
 }
 
-/// Runs on a thread of its own until the sender is gone.
-fn write(
+/// Who is given what arrives.
+struct Takers {
+    to_file: mpsc::Sender<Step>,
+    to_hasher: mpsc::Sender<Step>,
+}
+
+impl Takers {
+    /// Hands a step to both; not when one of them is gone.
+    async fn take(&self, step: Step) -> bool {
+        self.to_hasher.send(step.clone()).await.is_ok() && self.to_file.send(step).await.is_ok()
+    }
+}
+
+/// Writes on a thread of its own until the sender is gone.
+fn write(mut file: File, mut pieces: mpsc::Receiver<Step>, mut told: Option<Writer>) -> io::Result<()> {
+    while let Some(step) = pieces.blocking_recv() {
+        match step {
+            Step::Piece(piece) => {
+                file.write_all(&piece)?;
+                if let Some(told) = &mut told {
+                    told.wrote(piece);
+                }
+            }
+            Step::Restart => {
+                // Writing goes on at the end of the file, which is its beginning now.
+                file.set_len(0)?;
+                if let Some(told) = &mut told {
+                    told.restart();
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Hashes on a thread of its own: what the file has already, then what comes.
+fn hash(
     mut file: File,
-    hasher: Hasher,
+    mut hasher: Hasher,
     arrived: u64,
-    mut receiver: mpsc::Receiver<Step>,
-    wrote: &watch::Sender<u64>,
-) -> std::io::Result<Digest> {
+    mut pieces: mpsc::Receiver<Step>,
+) -> io::Result<Digest> {
     let fresh = hasher.clone();
-    let mut hasher = hasher;
     let mut before = vec![0; if arrived > 0 { REHASH } else { 0 }];
     let mut rest = arrived;
     while rest > 0 {
         let wanted = before.len().min(usize::try_from(rest).unwrap_or(usize::MAX));
-        file.read_exact(&mut before[..wanted])?;
-        hasher.update(&before[..wanted]);
-        rest -= wanted as u64;
+        match file.read(&mut before[..wanted])? {
+            // It was emptied, to begin again.
+            0 => break,
+            length => {
+                hasher.update(&before[..length]);
+                rest -= length as u64;
+            }
+        }
     }
-    wrote.send_replace(arrived);
-    while let Some(step) = receiver.blocking_recv() {
+    while let Some(step) = pieces.blocking_recv() {
         match step {
-            Step::Piece(piece) => {
-                hasher.update(&piece);
-                file.write_all(&piece)?;
-                wrote.send_modify(|wrote| *wrote += piece.len() as u64);
-            }
-            Step::Restart => {
-                hasher = fresh.clone();
-                // Writing goes on at the end of the file, which is its beginning now.
-                file.set_len(0)?;
-                wrote.send_replace(0);
-            }
+            Step::Piece(piece) => hasher.update(&piece),
+            Step::Restart => hasher = fresh.clone(),
         }
     }
     Ok(hasher.finish())

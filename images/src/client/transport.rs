@@ -27,8 +27,8 @@ const CHALLENGES: usize = 2;
 const ERROR_LIMIT: usize = 64 << 10;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Silence on an open connection that is taken for its end.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// Silence on an open connection that is taken for its end; also how long a small answer may take from its first byte to its last.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes a second below which an upload is taken for stuck. What has arrived is not sent again.
 const SLOWEST: u64 = 32 << 10;
 
@@ -38,9 +38,10 @@ pub(super) struct Host {
     pub name: String,
     /// Where it answers.
     pub base: Url,
+    /// For everything but downloads: each request has a time limit of its own.
     pub http: reqwest::Client,
-    /// For bodies of any size: how long an answer takes is up to them.
-    uploads: reqwest::Client,
+    /// For bodies of any size that come to us: silence ends them, length does not.
+    downloads: reqwest::Client,
     pub private_redirects: bool,
     credentials: Credentials,
     known: tokio::sync::Mutex<Known>,
@@ -93,13 +94,13 @@ impl Host {
             false => secure,
         };
         let tls = base.scheme() == "https";
-        let http = http_client(options, is_neighbour, tls, Some(READ_TIMEOUT)).map_err(unusable)?;
-        let uploads = http_client(options, is_neighbour, tls, None).map_err(unusable)?;
+        let http = http_client(options, is_neighbour, tls, None).map_err(unusable)?;
+        let downloads = http_client(options, is_neighbour, tls, Some(READ_TIMEOUT)).map_err(unusable)?;
         Ok(Host {
             name: name.to_string(),
             base,
             http,
-            uploads,
+            downloads,
             private_redirects: options.private_redirects,
             credentials,
             known: tokio::sync::Mutex::default(),
@@ -321,7 +322,13 @@ impl Client {
                 true => host.known.lock().await.authorization(host, &scopes).await?,
                 false => None,
             };
-            let mut builder = host.http.request(method.clone(), url.clone()).headers(request.headers.clone());
+            let builder = match request.action {
+                Action::Download => host.downloads.request(method.clone(), url.clone()),
+                Action::Read | Action::Write => {
+                    host.http.request(method.clone(), url.clone()).timeout(READ_TIMEOUT)
+                }
+            };
+            let mut builder = builder.headers(request.headers.clone());
             if let Some(authorization) = &authorization {
                 builder = builder.header(AUTHORIZATION, authorization.clone());
             }
@@ -399,7 +406,7 @@ impl Client {
         host.wait_for_window(action).await;
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         let patience = READ_TIMEOUT + Duration::from_secs(length.unwrap_or_default() / SLOWEST);
-        let request = host.uploads.request(method.clone(), url.clone()).timeout(patience);
+        let request = host.http.request(method.clone(), url.clone()).timeout(patience);
         let mut builder = request.headers(headers).body(body);
         let authorization = match at_home {
             true => host.known.lock().await.authorization(host, &scopes).await?,

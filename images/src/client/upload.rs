@@ -1,22 +1,22 @@
 //! Blobs from a file to a registry: mounted from a neighbour if that works, else sent whole, in pieces where it must be, and continued where it broke
 //! off.
 
-use std::io::{self, SeekFrom};
+use std::io::SeekFrom;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::stream::{self, Stream, StreamExt};
+use futures::StreamExt;
 use reqwest::header::{
     CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE,
 };
 use reqwest::{Body, Method, Response, StatusCode, Url};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio::sync::watch;
 use tokio_util::io::ReaderStream;
 
-use super::download::{Arrival, Progress};
+use super::arrival::Arriving;
+use super::download::Progress;
 use super::error::ClientError;
 use super::retry::Trouble;
 use super::transport::{Action, Failed, Host, Request, location, protocol, refused};
@@ -38,7 +38,7 @@ pub enum Source {
     /// Here.
     Bytes(Bytes),
     /// In a file that is still being fetched. Who sends it waits for each piece; what turns out to be damaged is never sent to its end.
-    Arriving(watch::Receiver<Arrival>),
+    Arriving(Arriving),
 }
 
 /// How a blob came to its place.
@@ -305,7 +305,7 @@ impl Source {
                 Ok(bytes.slice(start..end).into())
             }
             Source::Arriving(arrival) => {
-                let pieces = arriving(arrival.clone(), range);
+                let pieces = arrival.clone().read(range);
                 Ok(Body::wrap_stream(pieces.inspect(move |piece| {
                     progress(piece.as_ref().map_or(0, |piece| piece.len() as u64));
                 })))
@@ -321,54 +321,6 @@ impl Source {
             }
         }
     }
-}
-
-/// The bytes of `range` as they arrive; an error when they stop arriving.
-fn arriving(
-    arrival: watch::Receiver<Arrival>,
-    range: Range<u64>,
-) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    fn stopped<E>(_: E) -> io::Error {
-        io::Error::other("what is to be sent does not arrive any more")
-    }
-    stream::try_unfold((arrival, None, range), |(mut arrival, file, range)| async move {
-        if range.is_empty() {
-            return Ok(None);
-        }
-        let Arrival { path, bytes } =
-            arrival.wait_for(|arrival| arrival.bytes > range.start).await.map_err(stopped)?.clone();
-        let mut file = match file {
-            Some(file) => file,
-            None => {
-                // The file gets its final name when it is complete; under one of the two it is there.
-                let opened = match tokio::fs::File::open(&path).await {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        arrival.wait_for(|arrival| arrival.path != path).await.map_err(stopped)?;
-                        let path = arrival.borrow().path.clone();
-                        tokio::fs::File::open(path).await
-                    }
-                    opened => opened,
-                };
-                let mut file = opened?;
-                file.seek(SeekFrom::Start(range.start)).await?;
-                file
-            }
-        };
-        let length = (bytes.min(range.end) - range.start).min(BUFFER as u64);
-        let mut piece = vec![0; usize::try_from(length).unwrap_or(BUFFER)];
-        while let Err(error) = file.read_exact(&mut piece).await {
-            if error.kind() != io::ErrorKind::UnexpectedEof {
-                return Err(error);
-            }
-            // Its source began again from the first byte; what was read before comes once more.
-            arrival.changed().await.map_err(stopped)?;
-            let there = range.start + length;
-            arrival.wait_for(|arrival| arrival.bytes >= there).await.map_err(stopped)?;
-            file.seek(SeekFrom::Start(range.start)).await?;
-        }
-        let rest = range.start + length..range.end;
-        Ok(Some((Bytes::from(piece), (arrival, Some(file), rest))))
-    })
 }
 
 #[cfg(test)]

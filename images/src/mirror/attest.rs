@@ -61,16 +61,19 @@ impl Statement<'_> {
     }
 }
 
-/// Attaches a statement to the image it is about, and the original of a shortened index. `was_there` says that an earlier run got as far
-/// as the image: what it attached is not attached again.
-pub(super) async fn attach(
+/// A document to attach, and what it is.
+pub(super) type Attachment = (&'static str, Raw);
+
+/// What is to be attached to an image: a statement about it, and the original of a shortened index. `was_there` says that an earlier run got as
+/// far as the image: what it attached is not attached again.
+pub(super) async fn documents(
     destination: &Repository,
     statement: &Statement<'_>,
     signer: Option<&Signer>,
     was_there: bool,
-) -> Result<(), MirrorFailure> {
+) -> Result<Vec<Attachment>, MirrorFailure> {
     let Statement { rule, tag, survey, .. } = statement;
-    let failed = || failed("write what is said about", &rule.destination, tag);
+    let failed = || failed("read what is said about", &rule.destination, tag);
     let kind = if signer.is_some() { ENVELOPE } else { STATEMENT };
     let known: Vec<Option<String>> = match was_there {
         true => {
@@ -80,46 +83,50 @@ pub(super) async fn attach(
         false => Vec::new(),
     };
     let is_known = |kind: &str| known.iter().any(|known| known.as_deref() == Some(kind));
-    if let Some(upstream) = &survey.upstream
-        && !is_known(UPSTREAM)
-    {
-        store(destination, &survey.top, UPSTREAM, upstream).await.map_err(failed())?;
-    }
+    let upstream = survey.upstream.iter().filter(|_| !is_known(UPSTREAM));
+    let mut documents: Vec<Attachment> = upstream.map(|upstream| (UPSTREAM, upstream.clone())).collect();
     if is_known(kind) {
-        return Ok(());
+        return Ok(documents);
     }
     let document = statement.document(Timestamp::now()).to_string();
-    let content = match signer {
-        None => Raw::new(STATEMENT, document),
+    documents.push(match signer {
+        None => (STATEMENT, Raw::new(STATEMENT, document)),
         Some(signer) => {
             let envelope = signer.envelope(STATEMENT, document.as_bytes());
             let envelope = envelope.ok_or_else(|| MirrorFailure::Unsigned {
                 image: super::error::name(&rule.destination, tag),
             })?;
-            Raw::new(ENVELOPE, envelope.to_string())
+            (ENVELOPE, Raw::new(ENVELOPE, envelope.to_string()))
         }
-    };
-    store(destination, &survey.top, kind, &content).await.map_err(failed())
+    });
+    Ok(documents)
 }
 
-/// One document about `subject`. The config of such manifests is in the repository already.
-async fn store(
+/// Sends the contents of what is to be attached.
+pub(super) async fn send(destination: &Repository, documents: &[Attachment]) -> Result<(), ClientError> {
+    let quiet: Progress = Arc::new(|_| {});
+    for (_, content) in documents {
+        let blob = content.descriptor();
+        // The same original belongs to every tag that is shortened to the same image.
+        if destination.head_blob(&blob.digest).await?.is_none() {
+            destination.push_blob(&blob, &Source::Bytes(content.bytes.clone()), None, &quiet).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Attaches what was sent to `subject`. The config of such manifests is in the repository already.
+pub(super) async fn attach(
     destination: &Repository,
     subject: &Raw,
-    kind: &str,
-    content: &Raw,
+    documents: &[Attachment],
 ) -> Result<(), ClientError> {
-    let blob = content.descriptor();
-    // The same original belongs to every tag that is shortened to the same image.
-    if destination.head_blob(&blob.digest).await?.is_none() {
-        let quiet: Progress = Arc::new(|_| {});
-        destination.push_blob(&blob, &Source::Bytes(content.bytes.clone()), None, &quiet).await?;
+    for (kind, content) in documents {
+        let manifest = artifact(kind, content, &subject.descriptor()).map_err(|error| {
+            ClientError::Protocol { url: destination.name().to_owned(), problem: error.to_string() }
+        })?;
+        destination.put_manifest(&manifest, &[]).await?;
     }
-    let manifest = artifact(kind, content, &subject.descriptor()).map_err(|error| ClientError::Protocol {
-        url: destination.name().to_owned(),
-        problem: error.to_string(),
-    })?;
-    destination.put_manifest(&manifest, &[]).await?;
     Ok(())
 }
 

@@ -169,10 +169,19 @@ pub(super) struct Sight<'a> {
 
 /// Reads an image by its digest.
 pub(super) async fn survey(sight: Sight<'_>, tag: &str, digest: &Digest) -> Result<Survey, MirrorFailure> {
-    let Sight { client, place, platforms, cache, companions, original } = sight;
+    let Sight { client, place, platforms, .. } = sight;
+    survey_children(sight, tag, children(client, place, platforms, tag, digest).await?).await
+}
+
+/// Reads the rest of an image whose manifests are known.
+pub(super) async fn survey_children(
+    sight: Sight<'_>,
+    tag: &str,
+    children: Children,
+) -> Result<Survey, MirrorFailure> {
+    let Sight { client: _, place, platforms: _, cache, companions, original } = sight;
     let image = name(place, tag);
-    let Children { repository, top, upstream, manifests } =
-        children(client, place, platforms, tag, digest).await?;
+    let Children { repository, top, upstream, manifests } = children;
     let mut survey = Survey {
         top,
         upstream,

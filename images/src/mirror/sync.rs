@@ -15,12 +15,12 @@ use super::attest;
 use super::declaration::{Mirror, Repository, Rule};
 use super::error::{MirrorFailure, Standing, failed, name};
 use super::lock::{Lock, LockError, Locked};
-use super::place::{move_tag, place};
+use super::place::{Present, move_tag, named, place, present};
 use super::plan::{Action, Plan, Step};
 use super::scan;
 use super::signature;
-use super::survey::{Companions, Sight, Survey, survey};
-use super::transfer::{Keep, Load, Moves, transfer};
+use super::survey::{Children, Companions, Sight, Survey, children, survey_children};
+use super::transfer::{Keep, Load, Moves, Transferred, transfer};
 use super::{MirrorEvent, Observer};
 use crate::client::Client;
 use crate::digest::Digest;
@@ -112,10 +112,18 @@ pub async fn sync(run: Run<'_>, plan: &Plan, lock: &mut Lock) -> Result<Synced, 
     let mut synced = Synced::default();
     let steps: Vec<(&Step, &Rule)> =
         plan.writes().filter_map(|step| Some((step, rule_of(mirror, step)?))).collect();
-    let companions = companions(client, &steps).await;
-    let surveyed: Vec<Surveyed<'_>> = stream::iter(steps)
-        .map(|(step, rule)| {
-            let locked = lock.images.get(&(step.destination.clone(), step.tag.clone()));
+    let (companions, children) = tokio::join!(
+        companions(client, &steps),
+        stream::iter(&steps)
+            .map(|(step, rule)| {
+                let locked = lock.images.get(&(step.destination.clone(), step.tag.clone()));
+                read_children(client, rule, step, locked)
+            })
+            .buffered(SIDE_BY_SIDE)
+            .collect::<Vec<_>>()
+    );
+    let surveyed: Vec<Surveyed<'_>> = stream::iter(steps.into_iter().zip(children))
+        .map(|((step, rule), children)| {
             let companions = companions.get(&rule.source).filter(|_| rule.referrers);
             let cache = &cache;
             async move {
@@ -126,7 +134,7 @@ pub async fn sync(run: Run<'_>, plan: &Plan, lock: &mut Lock) -> Result<Synced, 
                 };
                 let (place, platforms) = (&rule.source, rule.platforms.as_slice());
                 let sight = Sight { client, place, platforms, cache, companions, original: None };
-                (step, rule, surveyed(sight, root, rule, step, locked).await.map_err(Arc::new))
+                (step, rule, surveyed(sight, root, rule, step, children).await.map_err(Arc::new))
             }
         })
         .buffered(SIDE_BY_SIDE)
@@ -143,14 +151,23 @@ pub async fn sync(run: Run<'_>, plan: &Plan, lock: &mut Lock) -> Result<Synced, 
         .iter()
         .map(|(_, rule, survey)| Load { source: Some(&rule.source), destination: &rule.destination, survey })
         .collect();
-    let (moves, lost) = transfer(client, &cache, Keep::Nothing, &loads, observer).await;
+    let (transferred, present) = tokio::join!(
+        transfer(client, &cache, Keep::Nothing, &loads, observer),
+        // Small questions find their way beside what is large.
+        stream::iter(&ready)
+            .map(|(step, rule, survey)| present_documents(client, rule, step, survey))
+            .buffered(SIDE_BY_SIDE)
+            .collect::<Vec<_>>()
+    );
+    let Transferred { moves, failures: lost, forgetting } = transferred;
     synced.moves = moves;
-    let mut promoting = stream::iter(ready.iter().map(|(step, rule, survey)| {
+    let mut promoting = stream::iter(ready.iter().zip(present).map(|((step, rule, survey), present)| {
         let lost = lost_blob(survey, &lost);
         async move {
-            match lost {
-                Some(failure) => Err(failure),
-                None => promote(run, rule, step, survey).await.map_err(Arc::new),
+            match (lost, present) {
+                (Some(failure), _) => Err(failure),
+                (None, Err(failure)) => Err(Arc::new(failure)),
+                (None, Ok(present)) => promote(run, rule, step, survey, &present).await.map_err(Arc::new),
             }
         }
     }))
@@ -170,6 +187,10 @@ pub async fn sync(run: Run<'_>, plan: &Plan, lock: &mut Lock) -> Result<Synced, 
         }
     }
     drop(promoting);
+    for file in forgetting {
+        // A file that stays is only in the way.
+        let _ = file.await;
+    }
     let now = Timestamp::now();
     // An unchanged lock stays unchanged, until it would be half as old as it may become.
     let half = mirror.max_lock_age / 2;
@@ -213,14 +234,13 @@ async fn companions(
         .await
 }
 
-/// Reads the image of a step and holds it against its rule.
-async fn surveyed(
-    sight: Sight<'_>,
-    root: &Path,
+/// Reads the manifests of a step's image, which must be what the step says.
+async fn read_children(
+    client: &Client,
     rule: &Rule,
     step: &Step,
     locked: Option<&Locked>,
-) -> Result<Survey, MirrorFailure> {
+) -> Result<Children, MirrorFailure> {
     let (wanted, expected) = match (&step.action, locked) {
         (Action::Restore { to, .. }, Some(locked)) if !locked.held => (locked.at_source(), Some(to)),
         (Action::Add { to } | Action::Update { to, .. } | Action::Restore { to, .. }, _) => (to, None),
@@ -228,12 +248,24 @@ async fn surveyed(
             return Err(MirrorFailure::Moved { image: name(&rule.source, &step.tag) });
         }
     };
-    let survey = survey(sight, &step.tag, wanted).await?;
-    if expected.is_some_and(|expected| *expected != survey.top.digest) {
+    let children = children(client, &rule.source, &rule.platforms, &step.tag, wanted).await?;
+    if expected.is_some_and(|expected| *expected != children.top.digest) {
         let problem =
-            format!("leaving platforms out of it gives {} now; its rule has changed", survey.top.digest);
+            format!("leaving platforms out of it gives {} now; its rule has changed", children.top.digest);
         return Err(MirrorFailure::Malformed { image: name(&rule.source, &step.tag), problem });
     }
+    Ok(children)
+}
+
+/// Reads the rest of a step's image and holds it against its rule.
+async fn surveyed(
+    sight: Sight<'_>,
+    root: &Path,
+    rule: &Rule,
+    step: &Step,
+    children: Result<Children, MirrorFailure>,
+) -> Result<Survey, MirrorFailure> {
+    let survey = survey_children(sight, &step.tag, children?).await?;
     let mut objections = survey.objections(rule, Timestamp::now());
     objections.extend(signature::check(sight.client, root, rule, &step.tag, &survey).await?);
     match objections.is_empty() {
@@ -242,22 +274,50 @@ async fn surveyed(
     }
 }
 
+async fn present_documents(
+    client: &Client,
+    rule: &Rule,
+    step: &Step,
+    survey: &Survey,
+) -> Result<Present, MirrorFailure> {
+    let failed = || failed("look for", &rule.destination, &step.tag);
+    let Repository { registry, name } = &rule.destination;
+    let destination = client.repository(registry, name).map_err(failed())?;
+    present(&destination, survey).await.map_err(failed())
+}
+
 /// Quarantines an image by digest, lets it be scanned, says where it came from, then moves the tag.
 async fn promote(
     run: Run<'_>,
     rule: &Rule,
     step: &Step,
     survey: &Survey,
+    present: &Present,
 ) -> Result<(Locked, Promoted), MirrorFailure> {
     let failed = || failed("write", &rule.destination, &step.tag);
     let destination =
         run.client.repository(&rule.destination.registry, &rule.destination.name).map_err(failed())?;
-    let was_there = place(&destination, survey).await.map_err(failed())?;
-    let quarantined = name(&rule.destination, &survey.top.digest.to_string());
-    let scan = scan::scan(&run.mirror.scanner, &quarantined).await?;
+    let Run { mirror: Mirror { scanner, .. }, signer, .. } = run;
+    let place = async || place(&destination, survey, present).await.map_err(failed());
+    let mut scan = None;
+    if !scanner.is_empty() {
+        place().await?;
+        scan = scan::scan(scanner, &name(&rule.destination, &survey.top.digest.to_string())).await?;
+    }
+    let was_there = present.contains(&(survey.top.digest.clone(), None));
     let statement = attest::Statement { rule, tag: &step.tag, survey, scan: scan.as_ref() };
-    attest::attach(&destination, &statement, run.signer, was_there).await?;
-    let previous = move_tag(&destination, &step.tag, &survey.top).await.map_err(failed())?;
+    let documents = attest::documents(&destination, &statement, signer, was_there).await?;
+    tokio::try_join!(
+        async { attest::send(&destination, &documents).await.map_err(failed()) },
+        // Unless it is there since it was scanned.
+        async { if scanner.is_empty() { place().await } else { Ok(()) } },
+    )?;
+    let ((), current) = tokio::try_join!(
+        attest::attach(&destination, &survey.top, &documents),
+        named(&destination, &step.tag)
+    )
+    .map_err(failed())?;
+    let previous = move_tag(&destination, &step.tag, current, &survey.top).await.map_err(failed())?;
     let promoted =
         Promoted { image: name(&rule.destination, &step.tag), digest: survey.top.digest.clone(), previous };
     Ok((locked(rule, step, survey), promoted))

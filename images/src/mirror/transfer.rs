@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::declaration::Repository;
 use super::error::{MirrorFailure, failed};
 use super::survey::Survey;
 use super::{MirrorEvent, Observer};
-use crate::client::{Arrival, Client, ClientError, Moved, Progress, Source};
+use crate::client::{Arrival, Client, ClientError, Moved, Progress, Source, arrival};
 use crate::digest::Digest;
 use crate::document::{Descriptor, empty};
 use crate::layout::Layout;
@@ -75,14 +75,23 @@ struct Journey {
     missing_in: BTreeSet<Repository>,
 }
 
-/// Moves every blob that is missing. What failed is named by digest; images that do not need it are not concerned.
+/// What became of a transfer.
+pub(super) struct Transferred {
+    pub moves: Moves,
+    /// What failed, by digest; images that do not need it are not concerned.
+    pub failures: BTreeMap<Digest, Arc<MirrorFailure>>,
+    /// Files of the cache that are being removed. A large one takes a while, which nobody else has to wait for.
+    pub forgetting: Vec<JoinHandle<()>>,
+}
+
+/// Moves every blob that is missing.
 pub(super) async fn transfer(
     client: &Client,
     cache: &Layout,
     keep: Keep,
     loads: &[Load<'_>],
     observer: &Observer,
-) -> (Moves, BTreeMap<Digest, Arc<MirrorFailure>>) {
+) -> Transferred {
     let (mut journeys, mut failures) = survey_destinations(client, keep, loads).await;
     let mut moves =
         Moves { present: journeys.iter().map(|journey| journey.present_in.len()).sum(), ..Moves::default() };
@@ -90,11 +99,10 @@ pub(super) async fn transfer(
         moves.fetched += load.survey.fetched.0;
         moves.fetched_bytes += load.survey.fetched.1;
     }
+    let mut forgetting = Vec::new();
     journeys.retain(|journey| {
         let moves = !journey.missing_in.is_empty();
-        if !moves && keep == Keep::Nothing {
-            forget(cache, &journey.blob.digest);
-        }
+        forgetting.extend((!moves && keep == Keep::Nothing).then(|| forget(cache, &journey.blob.digest)));
         moves
     });
     journeys.sort_by_key(|journey| std::cmp::Reverse(journey.blob.size));
@@ -102,27 +110,25 @@ pub(super) async fn transfer(
         blobs: journeys.len(),
         bytes: journeys.iter().map(|journey| journey.blob.size).sum(),
     });
-    let outcomes: Vec<(Digest, Result<Moves, MirrorFailure>)> = stream::iter(journeys)
+    let mut travelling = stream::iter(journeys)
         .map(|journey| async {
             let digest = journey.blob.digest.clone();
-            let outcome = travel(client, cache, journey, observer).await;
-            if keep == Keep::Nothing && outcome.is_ok() {
-                forget(cache, &digest);
-            }
-            (digest, outcome)
+            (digest, travel(client, cache, journey, observer).await)
         })
-        .buffer_unordered(MOVES)
-        .collect()
-        .await;
-    for (digest, outcome) in outcomes {
+        .buffer_unordered(MOVES);
+    while let Some((digest, outcome)) = travelling.next().await {
         match outcome {
-            Ok(one) => moves += one,
+            Ok(one) => {
+                moves += one;
+                forgetting.extend((keep == Keep::Nothing).then(|| forget(cache, &digest)));
+            }
             Err(failure) => {
                 failures.insert(digest, Arc::new(failure));
             }
         }
     }
-    (moves, failures)
+    drop(travelling);
+    Transferred { moves, failures, forgetting }
 }
 
 /// Asks each destination for each blob of the manifests it does not have yet.
@@ -231,7 +237,7 @@ async fn arrive(
         moves.mounted += 1;
         return Ok(moves);
     }
-    let (arrival, arriving) = watch::channel(Arrival::default());
+    let (arrival, arriving) = arrival();
     let (source, quiet): (_, Progress) = (Source::Arriving(arriving), Arc::new(|_| {}));
     // Sent while it arrives; whichever fails ends the other.
     let (fetched, sent) = tokio::try_join!(fetch(client, cache, blob, sources, observer, arrival), async {
@@ -247,8 +253,9 @@ async fn arrive(
 }
 
 /// The cache is for a run that is killed, not for the next one; a file that stays is only in the way.
-fn forget(cache: &Layout, digest: &Digest) {
-    let _ = std::fs::remove_file(cache.blob_path(digest));
+fn forget(cache: &Layout, digest: &Digest) -> JoinHandle<()> {
+    let path = cache.blob_path(digest);
+    tokio::task::spawn_blocking(move || _ = std::fs::remove_file(path))
 }
 
 /// Fetches a blob into the cache from the first source that has it. Returns the bytes that came.
@@ -258,7 +265,7 @@ async fn fetch(
     blob: &Descriptor,
     sources: &[Repository],
     observer: &Observer,
-    arrival: watch::Sender<Arrival>,
+    arrival: Arrival,
 ) -> Result<u64, MirrorFailure> {
     let mut missing = None;
     let nothing = empty();
@@ -266,7 +273,7 @@ async fn fetch(
         cache.put(&nothing)?;
     }
     if cache.has(blob) {
-        arrival.send_replace(Arrival { path: cache.blob_path(&blob.digest), bytes: blob.size });
+        arrival.complete(cache.blob_path(&blob.digest), blob.size);
         return Ok(0);
     }
     for repository in sources {

@@ -17,6 +17,7 @@ wire. Tools that are not on PATH are reported as not run.
 Examples:
   cargo xtask bench mirror                              in-process registries, 20 ms round trip
   cargo xtask bench mirror --registry docker            Docker's registry on both sides
+  cargo xtask bench mirror --corpus large --rounds 5    one large blob, the fastest of five runs
   cargo xtask bench mirror --only slipway --large 2048  the memory a 2 GiB blob takes
 
 Exit codes: 0 measured, 8 a promise of ours was not kept (each blob once, one HEAD a side, 64 MiB)"
@@ -34,6 +35,12 @@ pub(super) struct Arguments {
     /// Size in MiB of the one blob of the corpus `large`; 0 leaves it out
     #[arg(long, default_value_t = 256, value_name = "MIB")]
     large: usize,
+    /// Only these corpora
+    #[arg(long, value_parser = ["shared", "small", "large"], value_delimiter = ',', value_name = "NAME")]
+    corpus: Vec<String>,
+    /// How often each tool has its turn; the fastest run counts
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    rounds: usize,
     /// Print what was measured as JSON
     #[arg(long)]
     json: bool,
@@ -56,7 +63,7 @@ enum ToolName {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Outcome {
-    let Arguments { round_trip, registry, only, large, json } = arguments;
+    let Arguments { round_trip, registry, only, large, corpus, rounds, json } = arguments;
     let tools = Tool::ALL.into_iter().zip(ToolName::value_variants());
     let request = Request {
         round_trip: Duration::from_millis(round_trip),
@@ -69,6 +76,8 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
             .map(|(tool, _)| tool)
             .collect(),
         large: large << 20,
+        corpora: corpus,
+        rounds,
     };
     let folder = tempfile::tempdir().map_err(|error| unforeseen("make a folder", &error))?;
     let report = mirror::measure(&request, folder.path(), crate::cli::mirror::say)

@@ -18,10 +18,10 @@ use crate::layout::{Layout, LayoutError};
 use crate::mirror::declaration::Repository;
 use crate::mirror::error::{MirrorFailure, failed, name};
 use crate::mirror::lock::{Lock, Locked};
-use crate::mirror::place::{move_tag, place};
+use crate::mirror::place::{move_tag, named, place, present};
 use crate::mirror::survey::{Referrer, Survey};
 use crate::mirror::sync::{Promoted, Synced};
-use crate::mirror::transfer::{Keep, Load, transfer};
+use crate::mirror::transfer::{Keep, Load, Transferred, transfer};
 use crate::mirror::{MirrorEvent, Observer};
 
 /// Images placed side by side.
@@ -52,7 +52,8 @@ pub async fn load(
     }
     let loads: Vec<Load<'_>> =
         ready.iter().map(|(_, destination, survey)| Load { source: None, destination, survey }).collect();
-    let (moves, lost) = transfer(client, &layout, Keep::All, &loads, observer).await;
+    let Transferred { moves, failures: lost, forgetting: _ } =
+        transfer(client, &layout, Keep::All, &loads, observer).await;
     synced.moves = moves;
     let mut placing = stream::iter(ready.iter().map(|(locked, destination, survey)| {
         let lost = survey.blobs.keys().find_map(|digest| lost.get(digest)).cloned();
@@ -168,8 +169,10 @@ async fn put(
 ) -> Result<(Locked, Promoted), MirrorFailure> {
     let failed = || failed("load", destination, &locked.tag);
     let repository = client.repository(&destination.registry, &destination.name).map_err(failed())?;
-    place(&repository, survey).await.map_err(failed())?;
-    let previous = move_tag(&repository, &locked.tag, &survey.top).await.map_err(failed())?;
+    let (present, current) =
+        tokio::try_join!(present(&repository, survey), named(&repository, &locked.tag)).map_err(failed())?;
+    place(&repository, survey, &present).await.map_err(failed())?;
+    let previous = move_tag(&repository, &locked.tag, current, &survey.top).await.map_err(failed())?;
     let promoted =
         Promoted { image: name(destination, &locked.tag), digest: survey.top.digest.clone(), previous };
     Ok((locked.clone(), promoted))
