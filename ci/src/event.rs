@@ -66,7 +66,7 @@ pub enum RunEvent {
         stages: Vec<Stage>,
         /// The tiers, in order.
         tiers: Vec<PlannedTier>,
-        /// What the declaration has and this run does not, by request.
+        /// What the declaration has and this run does not.
         left_out: Vec<LeftOut>,
     },
     /// A provider was chosen for the cluster.
@@ -141,12 +141,12 @@ pub struct PlannedTier {
     pub cluster: bool,
 }
 
-/// Something that was declared and left out by request; part of the verdict.
+/// Something that was declared and left out, by request or because the machine lacks what it takes; part of the verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
     /// As in "component `queue`".
     pub what: String,
-    /// As in "--without queue".
+    /// As in "--without queue" or "`postgres` is not installed".
     pub reason: String,
 }
 

@@ -1,10 +1,13 @@
 //! What is the case on this machine and in this checkout: gathered here, judged in [`crate::plan`].
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use images::{Platform, toolchain};
 use serde::Serialize;
 use xshell::{Shell, cmd};
+
+use crate::spec::{Program, Spec};
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -21,6 +24,8 @@ pub struct Facts {
     pub toolchains: toolchain::Facts,
     /// What a cluster could be made of.
     pub cluster: kind::Facts,
+    /// Programs that tiers need and this machine does not have.
+    pub absent: BTreeSet<Program>,
 }
 
 /// A state of the sources.
@@ -45,7 +50,16 @@ impl Facts {
             ),
             toolchains: toolchain::Facts::gather(root, &toolchain::directory(&home.join("cache"))),
             cluster: kind::Facts::gather().await,
+            absent: BTreeSet::new(),
         }
+    }
+
+    /// Looks for what a pipeline's tiers need as well.
+    pub async fn gather_for(spec: &Spec, root: &Path, home: &Path) -> Facts {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let programs = spec.tiers.iter().flat_map(|tier| &tier.programs);
+        let absent = programs.filter(|program| !program.is_installed(&path)).cloned().collect();
+        Facts { absent, ..Facts::gather(root, home).await }
     }
 }
 

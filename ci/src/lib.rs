@@ -62,7 +62,10 @@ pub async fn run(
                 Err(Reason::Interrupted)
             }
             () = sleep_until(too_late) => {
-                let what = ladder.under_way().map(|tier| format!(" in `{tier}`")).unwrap_or_default();
+                let what = match ladder.under_way() {
+                    [] => String::new(),
+                    tiers => format!(" in `{}`", tiers.join("`, `")),
+                };
                 let message = format!("the pipeline's {} s were over{what}", plan.deadline.as_secs());
                 events.emit(Event::Run(RunEvent::Warning { message, hint: None }));
                 ladder.abandon("the pipeline's time was over");

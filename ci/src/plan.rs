@@ -3,6 +3,7 @@
 
 mod choose;
 mod show;
+mod skip;
 #[cfg(test)]
 mod tests;
 
@@ -87,7 +88,7 @@ pub struct Plan {
     pub deploy: Option<Deploy>,
     /// Every tier, also those that are left out.
     pub tiers: Vec<PlannedTier>,
-    /// What the declaration has and this run does not, by request.
+    /// What the declaration has and this run does not: by request, or because this machine lacks what it takes.
     pub left_out: Vec<LeftOut>,
     /// What the tests have to show.
     #[serde(skip)]
@@ -200,6 +201,18 @@ pub struct PlannedTier {
     pub cluster: bool,
     /// Tests that are not run because a component is left out: a part of their name, and the reason.
     pub skip: Vec<(String, String)>,
+    /// Why it does not run on this machine.
+    pub skipped: Option<Skipped>,
+}
+
+/// Why a tier does not run on a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Skipped {
+    /// As in "`postgres` is not installed".
+    pub reason: String,
+    /// The command that helps.
+    pub hint: String,
 }
 
 /// What was asked for cannot be done.
@@ -222,6 +235,14 @@ pub enum PlanError {
         name: String,
         /// The likely fix.
         hint: Option<String>,
+    },
+    /// A tier that was asked for by name cannot run here.
+    #[error("run the tier `{tier}`: {}", skipped.reason)]
+    Skipped {
+        /// The tier.
+        tier: String,
+        /// Why.
+        skipped: Skipped,
     },
     /// A tier wants an image nobody builds.
     #[error("run the tier `{tier}`: its environment wants the image `{image}`, which is not built here")]
@@ -262,6 +283,7 @@ impl PlanError {
             PlanError::UnknownTier { hint, .. }
             | PlanError::UnknownComponent { hint, .. }
             | PlanError::UnknownImage { hint, .. } => hint.clone(),
+            PlanError::Skipped { skipped, .. } => Some(skipped.hint.clone()),
             PlanError::NoSuchStage { pipeline, .. } => {
                 Some(format!("see its stages: cargo xtask plan {pipeline}"))
             }
@@ -287,8 +309,9 @@ pub fn plan(declaration: &Declaration, facts: &Facts, request: &Request) -> Resu
         }
         _ => None,
     };
-    let tiers: Vec<PlannedTier> =
+    let mut tiers: Vec<PlannedTier> =
         choice.kept.iter().map(|tier| planned(tier, &choice.kept, &without)).collect();
+    let skipped = skip::without_programs(&mut tiers, &choice.kept, facts, request)?;
     if let Some(recipes) = &declaration.recipes {
         let known: Vec<&str> = recipes.names().collect();
         tiers.iter().try_for_each(|tier| check_images(tier, &known))?;
@@ -325,7 +348,7 @@ pub fn plan(declaration: &Declaration, facts: &Facts, request: &Request) -> Resu
             .map(|components| deploy(components, &without, &declaration.lock)),
         stages,
         tiers,
-        left_out: choice.left_out,
+        left_out: choice.left_out.into_iter().chain(skipped).collect(),
         requirements: declaration.requirements.clone(),
         provenance: declaration.provenance.clone(),
     })
@@ -400,6 +423,14 @@ fn cluster(
     })
 }
 
+impl PlannedTier {
+    /// Whether the two, one after the other, run side by side: tests that need the same and no cluster.
+    pub fn runs_beside(&self, other: &PlannedTier) -> bool {
+        let are_tests = self.work.has_tests() && other.work.has_tests();
+        are_tests && !self.cluster && !other.cluster && self.needs == other.needs
+    }
+}
+
 impl Plan {
     /// The tiers in three parts: up to what is compiled, those that need no cluster, and the first that does with all that follow.
     pub fn phases(&self) -> [&[PlannedTier]; 3] {
@@ -459,6 +490,7 @@ fn planned(tier: &Tier, kept: &[&Tier], without: &[String]) -> PlannedTier {
         threshold: tier.threshold,
         cluster: tier.cluster,
         skip,
+        skipped: None,
     }
 }
 

@@ -47,7 +47,7 @@ pub struct Report {
     pub ended: Option<Timestamp>,
     /// How it ended; `None` while it lasts, and when it was killed.
     pub verdict: Option<Verdict>,
-    /// What was declared and left out by request.
+    /// What was declared and left out, by request or because the machine lacks what it takes.
     pub left_out: Vec<LeftOut>,
     /// The stages, in the order they were planned or began.
     pub stages: Vec<StageReport>,
@@ -88,6 +88,8 @@ pub enum State {
     Failed,
     /// Something it needs did not pass.
     Blocked,
+    /// It was not to begin: this machine lacks what it takes.
+    Skipped,
     /// It never began, or never ended.
     NotRun,
     /// What an earlier run left was used.
@@ -103,6 +105,7 @@ impl State {
             State::Passed => "passed",
             State::Failed => "failed",
             State::Blocked => "blocked",
+            State::Skipped => "skipped",
             State::NotRun => "not run",
             State::Reused => "reused",
         }
@@ -153,7 +156,7 @@ pub struct TierReport {
     /// When.
     #[serde(flatten)]
     pub span: Span,
-    /// Why it is blocked or was not run.
+    /// Why it is blocked, was skipped or was not run.
     pub reason: Option<String>,
     /// Why it failed.
     pub problem: Option<Problem>,

@@ -3,6 +3,7 @@
 //! `file` is what a person writes; a mistake in it is shown with file, line and caret.
 
 mod file;
+mod program;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,8 @@ use images::Platform;
 use kind::Provider;
 use manifests::Mistake;
 use serde::Serialize;
+
+pub use program::Program;
 
 /// Where the pipelines are, relative to the workspace.
 pub const FOLDER: &str = "ci/pipelines";
@@ -95,6 +98,8 @@ pub struct Tier {
     pub threshold: u8,
     /// Whether it needs the deployment.
     pub cluster: bool,
+    /// Programs of others without which it is skipped.
+    pub programs: Vec<Program>,
 }
 
 /// What a tier does.

@@ -4,27 +4,29 @@ mod checks;
 pub mod gate;
 pub mod libtest;
 mod suite;
+mod suites;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use images::BuiltImage;
 use tokio::process::Command;
 use tokio::time::{Instant, timeout_at};
 
 use crate::build::build;
-use crate::compile::TestBinaries;
-use crate::event::{Event, EventSink, Problem, Stage, StageEvent, TestId, TestState, TierEvent};
+use crate::compile::{TestBinaries, TestBinary};
+use crate::event::{Event, EventSink, Problem, RunEvent, Stage, StageEvent, TestId, TestState, TierEvent};
 use crate::exit::{Failure, Reason};
-use crate::plan::{Plan, PlannedTier};
+use crate::plan::{Plan, PlannedTier, Skipped};
 use crate::process;
-use crate::report::Counts;
 use crate::run::Run;
 use crate::site::{IMAGES, Site};
-use crate::spec::{Tests, Work, with_images};
+use crate::spec::{Selector, Tests, Work, with_images};
 use gate::State;
+use suite::Settings;
 
 /// The tiers of a run and what came out of them so far.
 #[derive(Debug)]
@@ -35,8 +37,8 @@ pub struct Ladder<'a> {
     /// When everything has to be over.
     deadline: Instant,
     states: BTreeMap<String, State>,
-    /// The tier under way.
-    current: Option<&'a PlannedTier>,
+    /// Names of the tiers under way.
+    under_way: Vec<&'a str>,
     binaries: TestBinaries,
     images: Vec<BuiltImage>,
     results: BTreeMap<TestId, TestState>,
@@ -53,7 +55,7 @@ impl<'a> Ladder<'a> {
             events,
             deadline: Instant::now() + plan.deadline,
             states: BTreeMap::new(),
-            current: None,
+            under_way: Vec::new(),
             binaries: TestBinaries::default(),
             images: Vec::new(),
             results: BTreeMap::new(),
@@ -61,33 +63,91 @@ impl<'a> Ladder<'a> {
         }
     }
 
-    /// Climbs these tiers, in their order.
+    /// Climbs these tiers in their order; tiers of tests that follow one another and need the same run side by side.
     pub async fn climb(&mut self, tiers: &'a [PlannedTier], site: Option<&Site>) {
-        for tier in tiers {
-            let name = tier.name.clone();
-            let obstacle = gate::obstacle(tier, &self.states);
-            let no_site = (tier.cluster && site.is_none()).then(|| "there is nothing deployed".to_owned());
-            if let Some(reason) = obstacle.or(no_site) {
-                self.states.insert(name.clone(), State::Blocked);
-                self.tell(TierEvent::Blocked { tier: name, reason });
-                continue;
+        for group in tiers.chunk_by(PlannedTier::runs_beside) {
+            let mut running = FuturesUnordered::new();
+            for tier in group {
+                if let Some(tests) = self.begin(tier, site).await {
+                    running.push(tests);
+                }
             }
-            self.current = Some(tier);
-            self.tell(TierEvent::Started { tier: name.clone() });
-            let started = Instant::now();
-            let outcome = self.work(tier, site).await;
-            let took = started.elapsed();
-            self.current = None;
-            match outcome {
-                Ok(()) => {
-                    self.states.insert(name.clone(), State::Passed);
-                    self.tell(TierEvent::Passed { tier: name, took });
+            while let Some((tier, started, results, outcome)) = running.next().await {
+                self.results.extend(results);
+                self.end(tier, started, outcome);
+            }
+        }
+    }
+
+    /// Begins a tier, if it may. What is no test is done at once; tests are handed back, compiled, to be run.
+    async fn begin(
+        &mut self,
+        tier: &'a PlannedTier,
+        site: Option<&Site>,
+    ) -> Option<
+        impl Future<Output = (&'a PlannedTier, Instant, suites::Results, Result<(), Failure>)> + use<'a>,
+    > {
+        let name = tier.name.clone();
+        if let Some(Skipped { reason, hint }) = tier.skipped.clone() {
+            self.states.insert(name.clone(), State::Skipped);
+            let message = format!("the tier `{name}` was skipped: {reason}");
+            self.tell(TierEvent::Skipped { tier: name, reason });
+            self.events.emit(Event::Run(RunEvent::Warning { message, hint: Some(hint) }));
+            return None;
+        }
+        let obstacle = gate::obstacle(tier, &self.states);
+        let no_site = (tier.cluster && site.is_none()).then(|| "there is nothing deployed".to_owned());
+        if let Some(reason) = obstacle.or(no_site) {
+            self.states.insert(name.clone(), State::Blocked);
+            self.tell(TierEvent::Blocked { tier: name, reason });
+            return None;
+        }
+        self.under_way.push(&tier.name);
+        self.tell(TierEvent::Started { tier: name });
+        let started = Instant::now();
+        let deadline = self.deadline.min(started + tier.deadline);
+        let outcome = match &tier.work {
+            Work::Tests(tests) => match self.compiled(&tests.tests, tier.deadline, deadline).await {
+                Ok(binaries) => {
+                    let settings = self.settings(tier, tests, site, deadline);
+                    // Tests wait for more than the processor.
+                    let at_once = 4 * self.plan.cores;
+                    let threshold = tier.threshold;
+                    return Some(async move {
+                        let (results, outcome) = suites::run(&settings, &binaries, threshold, at_once).await;
+                        (tier, started, results, outcome)
+                    });
                 }
-                Err(Failure { reason, problem }) => {
-                    self.states.insert(name.clone(), State::Failed);
-                    self.failure.get_or_insert(reason);
-                    self.tell(TierEvent::Failed { tier: name, took, problem });
-                }
+                Err(failure) => Err(failure),
+            },
+            Work::Compile => self.compile(tier.deadline, deadline).await,
+            Work::Compiles { tests } => self.compiled(tests, tier.deadline, deadline).await.map(drop),
+            Work::Architecture => checks::architecture(&self.images),
+            Work::Policy => checks::policy(self.plan.provenance.as_ref(), self.events),
+            Work::Requirements => {
+                checks::requirements(self.plan.requirements.as_ref(), &self.results, self.events)
+            }
+            Work::Command { command, environment } => {
+                let environment = self.environment(environment, site);
+                run_command(&self.plan.code.root, command, environment, deadline).await
+            }
+        };
+        self.end(tier, started, outcome);
+        None
+    }
+
+    fn end(&mut self, tier: &PlannedTier, started: Instant, outcome: Result<(), Failure>) {
+        let (name, took) = (tier.name.clone(), started.elapsed());
+        self.under_way.retain(|under_way| *under_way != name);
+        match outcome {
+            Ok(()) => {
+                self.states.insert(name.clone(), State::Passed);
+                self.tell(TierEvent::Passed { tier: name, took });
+            }
+            Err(Failure { reason, problem }) => {
+                self.states.insert(name.clone(), State::Failed);
+                self.failure.get_or_insert(reason);
+                self.tell(TierEvent::Failed { tier: name, took, problem });
             }
         }
     }
@@ -112,37 +172,14 @@ impl<'a> Ladder<'a> {
         }
     }
 
-    /// The tier under way.
-    pub fn under_way(&self) -> Option<&str> {
-        self.current.map(|tier| tier.name.as_str())
+    /// Names of the tiers under way.
+    pub fn under_way(&self) -> &[&'a str] {
+        &self.under_way
     }
 
     /// What failed first.
     pub fn failure(&self) -> Option<Reason> {
         self.failure
-    }
-
-    async fn work(&mut self, tier: &PlannedTier, site: Option<&Site>) -> Result<(), Failure> {
-        let deadline = self.deadline.min(Instant::now() + tier.deadline);
-        match &tier.work {
-            Work::Compile => self.compile(tier.deadline, deadline).await,
-            Work::Tests(tests) => self.tests(tier, tests, site, deadline).await,
-            Work::Compiles { tests } => {
-                let compiled = self.binaries.ensure(&self.plan.code, tests, self.events);
-                let compiled = timeout_at(deadline, compiled).await.map_err(|_| too_long(tier.deadline))?;
-                compiled?;
-                Ok(())
-            }
-            Work::Architecture => checks::architecture(&self.images),
-            Work::Policy => checks::policy(self.plan.provenance.as_ref(), self.events),
-            Work::Requirements => {
-                checks::requirements(self.plan.requirements.as_ref(), &self.results, self.events)
-            }
-            Work::Command { command, environment } => {
-                let environment = self.environment(environment, site);
-                run_command(&self.plan.code.root, command, environment, deadline).await
-            }
-        }
     }
 
     /// The stage `build`: test binaries, then the images, whose binaries are made of the same crates.
@@ -161,47 +198,34 @@ impl<'a> Ladder<'a> {
         stage(events, Stage::Build, build).await
     }
 
-    async fn tests(
+    async fn compiled(
         &mut self,
-        tier: &PlannedTier,
+        selectors: &[Selector],
+        most: Duration,
+        deadline: Instant,
+    ) -> Result<Vec<TestBinary>, Failure> {
+        let compiled = self.binaries.ensure(&self.plan.code, selectors, self.events);
+        let compiled = timeout_at(deadline, compiled).await.map_err(|_| too_long(most))?;
+        Ok(compiled?)
+    }
+
+    fn settings(
+        &self,
+        tier: &'a PlannedTier,
         tests: &Tests,
         site: Option<&Site>,
         deadline: Instant,
-    ) -> Result<(), Failure> {
-        let compiled = self.binaries.ensure(&self.plan.code, &tests.tests, self.events);
-        let binaries = timeout_at(deadline, compiled).await.map_err(|_| too_long(tier.deadline))??;
-        let settings = suite::Settings {
+    ) -> Settings<'a> {
+        Settings {
             tier: &tier.name,
             environment: self.environment(&tests.environment, site),
             threads: tests.threads,
             retries: tests.retries,
             skip: &tier.skip,
             deadline,
-            logs: &self.run.file("logs").join(&tier.name),
+            logs: self.run.file("logs").join(&tier.name),
             events: self.events,
-        };
-        let suites = binaries.iter().map(|binary| suite::run(&settings, binary));
-        // Tests wait for more than the processor.
-        let at_once = 4 * self.plan.cores;
-        let all: Vec<suite::Ran> = futures::stream::iter(suites).buffer_unordered(at_once).collect().await;
-        let mut counts = BTreeMap::new();
-        let mut problem = Problem::default();
-        for suite::Ran { results, trouble, output } in all {
-            counts.extend(results);
-            problem.causes.extend(trouble);
-            if problem.output.is_none() {
-                problem.output = output;
-            }
         }
-        let refusal = gate::refusal(&counts.values().copied().collect::<Counts>(), tier.threshold);
-        self.results.extend(counts);
-        problem.message = match refusal {
-            Some(refusal) => refusal,
-            None if problem.causes.is_empty() => return Ok(()),
-            None => "a test binary did not end well".to_owned(),
-        };
-        problem.hint = Some(format!("what the tests printed is in `{}`", settings.logs.display()));
-        Err(Failure { reason: Reason::Gate, problem })
     }
 
     fn environment(

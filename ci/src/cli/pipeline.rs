@@ -107,7 +107,7 @@ pub(super) async fn decide(
     selection: Selection,
 ) -> Result<Plan, Failure> {
     let declaration = declaration::load(&workspace.root, pipeline)?;
-    let facts = Facts::gather(&workspace.root, &workspace.home).await;
+    let facts = Facts::gather_for(&declaration.spec, &workspace.root, &workspace.home).await;
     Ok(plan::plan(&declaration, &facts, &request(workspace, selection))?)
 }
 

@@ -70,6 +70,13 @@ pub enum TierEvent {
         /// As in "`unit` failed".
         reason: String,
     },
+    /// It was never to begin: this machine lacks what it takes.
+    Skipped {
+        /// The tier.
+        tier: String,
+        /// As in "`postgres` is not installed".
+        reason: String,
+    },
     /// It did not begin for another reason, as when a run is interrupted.
     NotRun {
         /// The tier.

@@ -110,7 +110,7 @@ pub(super) fn compiled_together(tiers: &[PlannedTier]) -> Vec<Selector> {
         .flatten()
         .collect();
     let mut together: Vec<Selector> = Vec::new();
-    for tier in tiers {
+    for tier in tiers.iter().filter(|tier| tier.skipped.is_none()) {
         let Work::Tests(tests) = &tier.work else { continue };
         for selector in &tests.tests {
             if !later.contains(&selector) && !together.contains(selector) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::{Cluster, Deploy, Plan, PlannedTier, Registry};
+use super::{Cluster, Deploy, Plan, PlannedTier, Registry, Skipped};
 use crate::spec::{Selector, Work};
 
 impl fmt::Display for Plan {
@@ -94,6 +94,9 @@ fn show_deploy(out: &mut fmt::Formatter<'_>, deploy: &Deploy) -> fmt::Result {
 }
 
 fn show_tier(out: &mut fmt::Formatter<'_>, tier: &PlannedTier) -> fmt::Result {
+    if let Some(Skipped { reason, hint }) = &tier.skipped {
+        return writeln!(out, "  {}: skipped, {reason}\n    = hint: {hint}", tier.name);
+    }
     let work = match &tier.work {
         Work::Compile => "compiles the images and the tests".to_owned(),
         Work::Tests(tests) => format!("runs the tests in {}", words(&tests.tests)),

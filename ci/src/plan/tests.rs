@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -114,13 +115,18 @@ fn facts() -> Facts {
             user_namespaces: true,
             kubeconfig: Some("/home/me/.kube/config".into()),
         },
+        absent: BTreeSet::new(),
     }
 }
 
 /// The plan as people see it, or why there is none.
 fn planned(pipeline: &str, request: Request) -> String {
+    planned_where(&facts(), pipeline, request)
+}
+
+fn planned_where(facts: &Facts, pipeline: &str, request: Request) -> String {
     let request = Request { root: "/w".into(), home: "/w/target/slipway".into(), ..request };
-    let text = match plan(&declaration(pipeline), &facts(), &request) {
+    let text = match plan(&declaration(pipeline), facts, &request) {
         Ok(plan) => plan.to_string(),
         Err(error) => format!("error: {error}\n  = hint: {}", error.hint().unwrap_or_default()),
     };
@@ -145,6 +151,24 @@ fn what_is_left_out_is_written_down() {
     let tier = Request { tiers: vec!["unit".to_owned()], ..Request::default() };
     let from = Request { from: Some(Stage::Deploy), ..Request::default() };
     let shown = [without, tier, from].map(|request| planned(PIPELINE, request));
+    insta::assert_snapshot!(shown.join("\n"));
+}
+
+#[test]
+fn a_tier_whose_program_is_absent_is_skipped_with_all_that_need_it_and_refused_when_it_is_asked_for() {
+    let pipeline = format!(
+        "{}[[tier]]\nname = \"water\"\nkind = \"tests\"\ntests = [\"water\"]\nneeds-programs = {{ boil = {{ install = \"get boil\" }} }}\n\
+         [[tier]]\nname = \"taste\"\nkind = \"tests\"\ntests = [\"taste\"]\nneeds = [\"water\"]\n",
+        PIPELINE.split("[[tier]]\nname = \"e2e-code\"").next().unwrap()
+    );
+    let absent = declaration(&pipeline).spec.tiers.iter().flat_map(|tier| tier.programs.clone()).collect();
+    let lacking = Facts { absent, ..facts() };
+    let asked = Request { tiers: vec!["water".to_owned()], ..Request::default() };
+    let shown = [
+        planned(&pipeline, Request::default()),
+        planned_where(&lacking, &pipeline, Request::default()),
+        planned_where(&lacking, &pipeline, asked),
+    ];
     insta::assert_snapshot!(shown.join("\n"));
 }
 

@@ -252,6 +252,11 @@ impl Report {
                 tier.state = State::Blocked;
                 tier.reason = Some(reason.clone());
             }
+            TierEvent::Skipped { tier, reason } => {
+                let tier = self.tier(tier);
+                tier.state = State::Skipped;
+                tier.reason = Some(reason.clone());
+            }
             TierEvent::NotRun { tier, reason } => {
                 let tier = self.tier(tier);
                 tier.state = State::NotRun;

@@ -48,7 +48,7 @@ fn tier_case(tier: &TierReport) -> TestCase {
             }
             status
         }
-        State::Blocked | State::NotRun | State::Waiting | State::Running => {
+        State::Blocked | State::Skipped | State::NotRun | State::Waiting | State::Running => {
             let reason = tier.reason.as_deref().unwrap_or("the run ended before its turn");
             skipped(&format!("{}: {reason}", tier.state.word()))
         }

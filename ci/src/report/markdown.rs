@@ -279,6 +279,6 @@ fn state_symbol(state: State) -> &'static str {
         State::Passed | State::Reused => "✅",
         State::Failed => "❌",
         State::Blocked => "⚠️",
-        State::Waiting | State::Running | State::NotRun => "▫️",
+        State::Waiting | State::Running | State::Skipped | State::NotRun => "▫️",
     }
 }

@@ -380,6 +380,7 @@ pub(super) fn failing() -> Vec<Record> {
     );
     run.found("e2e-runtime", "tea::scenarios", &["cup::tea_is_poured"]);
     run.at(0, TierEvent::Blocked { tier: "e2e-runtime".into(), reason: "`unit` failed".into() });
+    run.at(0, TierEvent::Skipped { tier: "samovar".into(), reason: "`samovar` is not installed".into() });
     run.covered([TestState::Passed, TestState::NotRun]);
     run.at(0, TierEvent::Blocked { tier: "requirements".into(), reason: "`e2e-runtime` is blocked".into() });
     run.at(5, RunEvent::Finished { verdict: Verdict::Failed });

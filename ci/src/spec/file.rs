@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use images::Platform;
@@ -12,7 +12,7 @@ use manifests::mistake::did_you_mean;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Cluster, Deploy, Images, Platforms, Selector, Spec, Tests, Tier, Work};
+use super::{Cluster, Deploy, Images, Platforms, Program, Selector, Spec, Tests, Tier, Work};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -67,6 +67,16 @@ struct TierSection {
     threads: Option<Spanned<u16>>,
     retries: Option<Spanned<u8>>,
     skip_without: Option<Spanned<BTreeMap<String, Vec<String>>>>,
+    #[serde(default)]
+    needs_programs: BTreeMap<Spanned<String>, ProgramSection>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ProgramSection {
+    install: String,
+    #[serde(default)]
+    folders: Vec<Spanned<PathBuf>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -212,7 +222,27 @@ fn tier(
         deadline,
         threshold,
         cluster: section.cluster.as_ref().is_some_and(|cluster| *cluster.get_ref()),
+        programs: programs(source, section)?,
     })
+}
+
+fn programs(source: &Source<'_>, section: &TierSection) -> Result<Vec<Program>, Mistake> {
+    let program = |(name, written): (&Spanned<String>, &ProgramSection)| {
+        if name.get_ref().contains('/') {
+            let message = format!("`{}` is a path and not the name of a program", name.get_ref());
+            return Err(source.mistake(name.span(), message).hint("write where it is in its `folders`"));
+        }
+        if let Some(folder) = written.folders.iter().find(|folder| folder.get_ref().is_relative()) {
+            let message = format!("`{}` is not an absolute path", folder.get_ref().display());
+            return Err(source.mistake(folder.span(), message));
+        }
+        Ok(Program {
+            name: name.get_ref().clone(),
+            install: written.install.clone(),
+            folders: written.folders.iter().map(|folder| folder.get_ref().clone()).collect(),
+        })
+    };
+    section.needs_programs.iter().map(program).collect()
 }
 
 fn work(source: &Source<'_>, section: &TierSection) -> Result<Work, Mistake> {

@@ -23,6 +23,8 @@ fn mistakes_are_shown_where_they_are() {
         "[[tier]]\nname = \"build\"\nkind = \"compile\"\ndeadline = \"11m\"\n",
         "[[tier]]\nname = \"run\"\nkind = \"tests\"\ntests = [\"it\"]\ncluster = true\n",
         "[[tier]]\nname = \"run\"\nkind = \"tests\"\ntests = [\"it\"]\nthreshold = 101\n",
+        "[[tier]]\nname = \"run\"\nkind = \"tests\"\ntests = [\"it\"]\nneeds-programs = { kettle = { folders = [\"bin\"], install = \"buy one\" } }\n",
+        "[[tier]]\nname = \"run\"\nkind = \"tests\"\ntests = [\"it\"]\nneeds-programs = { \"/bin/kettle\" = { install = \"buy one\" } }\n",
         "[cluster]\nprovider = \"docker\"\ndeclaration = \"c.yaml\"\ndeadline = \"1m\"\n",
         "[images]\nplatforms = [\"linux/amd46\"]\n",
         "[deploy]\n",

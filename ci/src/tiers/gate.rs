@@ -14,6 +14,8 @@ pub enum State {
     Failed,
     /// Something it needs did not pass.
     Blocked,
+    /// This machine lacks what it takes.
+    Skipped,
     /// It never began, or never ended.
     NotRun,
 }
@@ -49,6 +51,7 @@ pub fn obstacle(tier: &PlannedTier, states: &BTreeMap<String, State>) -> Option<
             Some(State::Passed) => None,
             Some(State::Failed) => Some(format!("`{need}` failed")),
             Some(State::Blocked) => Some(format!("`{need}` is blocked")),
+            Some(State::Skipped) => Some(format!("`{need}` was skipped")),
             Some(State::NotRun) | None => Some(format!("`{need}` was not run")),
         })
         .collect();
@@ -93,6 +96,7 @@ mod tests {
             threshold: 100,
             cluster: false,
             skip: Vec::new(),
+            skipped: None,
         };
         let check = |unit: State, code: Option<State>, expected: Option<&str>| {
             let states = [Some(("unit".to_owned(), unit)), code.map(|code| ("code".to_owned(), code))];

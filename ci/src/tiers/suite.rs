@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::process::Command;
@@ -25,7 +25,7 @@ pub(super) struct Settings<'a> {
     pub(super) skip: &'a [(String, String)],
     pub(super) deadline: Instant,
     /// Folder for what the binaries print.
-    pub(super) logs: &'a Path,
+    pub(super) logs: PathBuf,
     pub(super) events: &'a EventSink,
 }
 
@@ -82,7 +82,7 @@ async fn try_run(settings: &Settings<'_>, binary: &TestBinary) -> io::Result<Ran
         settings,
         binary,
         results: tests.iter().map(|name| (name.clone(), TestState::NotRun)).collect(),
-        log: Log::create(settings.logs, &binary.suite)?,
+        log: Log::create(&settings.logs, &binary.suite)?,
     };
     let mut wanted: BTreeSet<String> = BTreeSet::new();
     for name in tests {

@@ -67,6 +67,12 @@ kind = "command"
 command = ["true"]
 needs = ["unit"]
 [[tier]]
+name = "tasting"
+kind = "tests"
+tests = ["tastes"]
+needs = ["build"]
+needs-programs = { no-such-program = { install = "brew no-such-program" } }
+[[tier]]
 name = "checks"
 kind = "command"
 command = ["sh", "-c", "echo the cup is cracked; exit 3"]
@@ -90,6 +96,17 @@ fn write(root: &Path, name: &str, text: &str) {
     let file = root.join(name);
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(file, text).unwrap();
+}
+
+/// Two tests of two binaries that each wait for the other.
+fn meets(own: &str, other: &str) -> String {
+    format!(
+        r#"#[test] fn meets() {{
+            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+            std::fs::write(folder.join("{own}"), "").unwrap();
+            while !folder.join("{other}").exists() {{ std::thread::yield_now() }}
+        }}"#
+    )
 }
 
 /// A workspace of one crate in a folder of its own.
@@ -116,7 +133,7 @@ async fn ran(root: &Path, pipeline: &str) -> (Result<(), Reason>, String) {
     };
     let home = root.join("target/slipway");
     let request = Request { root: root.to_path_buf(), home: home.clone(), ..Request::default() };
-    let facts = Facts::gather(root, &home).await;
+    let facts = Facts::gather_for(&declaration.spec, root, &home).await;
     let plan = plan::plan(&declaration, &facts, &request).unwrap();
     let run = Run::create(&home, "tea", Timestamp::now()).unwrap();
     let kept = Kept::default();
@@ -160,6 +177,8 @@ async fn every_way_a_tier_can_end_is_told_apart() {
       because `tea::hangs` was killed at its deadline, after 3 s; hangs did not finish
     serving: blocked
       `unit` failed
+    tasting: skipped, 0 passed, 0 flaky, 0 failed, 0 skipped, 0 not run
+      `no-such-program` is not installed
     checks: failed
       `sh -c echo the cup is cracked; exit 3` ended with exit code 3
     ");
@@ -178,4 +197,19 @@ async fn a_crate_that_does_not_compile_blocks_what_needs_it() {
     unit: blocked, 0 passed, 0 flaky, 0 failed, 0 skipped, 0 not run
       `build` failed
     ");
+}
+
+#[tokio::test]
+async fn tiers_of_tests_that_need_the_same_run_side_by_side() {
+    let root = workspace();
+    write(root.path(), "tea/tests/milk.rs", &meets("milk", "sugar"));
+    write(root.path(), "tea/tests/sugar.rs", &meets("sugar", "milk"));
+    let tier = |name: &str| {
+        format!(
+            "[[tier]]\nname = \"{name}\"\nkind = \"tests\"\ntests = [\"{name}\"]\nneeds = [\"build\"]\ndeadline = \"1m\"\n"
+        )
+    };
+    let build = PIPELINE.split("[[tier]]\nname = \"unit\"").next().unwrap();
+    let (verdict, told) = ran(root.path(), &format!("{build}{}{}", tier("milk"), tier("sugar"))).await;
+    assert_eq!(verdict, Ok(()), "{told}");
 }

@@ -48,7 +48,10 @@ pub struct Server {
 pub fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| {
-        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("postgres");
+        // Not below the sources: a socket's path is short, and the server's user may not be let through to them.
+        let root = std::env::temp_dir().join(format!("slipway-postgres-{}", Uid::effective()));
+        fs::create_dir_all(&root).unwrap();
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
         remove_stale(&root);
         Server::start(&root.join(std::process::id().to_string()))
     })
@@ -61,14 +64,6 @@ impl Server {
         let user = ordinary_user();
         if let Some(user) = user {
             chown(directory, Some(user), Some(user)).unwrap();
-            // Every folder above must let that user through.
-            for folder in directory
-                .ancestors()
-                .skip(1)
-                .take_while(|folder| folder.ends_with("postgres") || folder.ends_with("tmp"))
-            {
-                fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
-            }
         }
         let data = directory.join("data");
         let run = |command: &mut Command| {
@@ -85,12 +80,7 @@ impl Server {
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
 
         let mut postgres = Command::new(programs.join("postgres"));
-        run(postgres.arg("-D").arg(&data).args([
-            "-c",
-            "listen_addresses=",
-            "-c",
-            "unix_socket_directories=.",
-        ]));
+        run(postgres.arg("-D").arg(&data).args(["-c", "listen_addresses="]));
         postgres.args(["-c", &format!("unix_socket_directories={}", directory.display())]);
         let log = fs::File::create(directory.join("log")).unwrap();
         postgres.stdout(log.try_clone().unwrap()).stderr(log);

@@ -245,6 +245,9 @@ fn tier(event: &TierEvent, report: &Report) -> Spoken {
         TierEvent::Blocked { tier, reason } => {
             vec![(Tone::Attention, "Blocked", format!("{}: {reason}", title(tier)))]
         }
+        TierEvent::Skipped { tier, reason } => {
+            vec![(Tone::Attention, "Skipped", format!("{}: {reason}", title(tier)))]
+        }
         TierEvent::NotRun { tier, reason } => {
             vec![(Tone::Attention, "Not run", format!("{}: {reason}", title(tier)))]
         }

@@ -38,7 +38,9 @@ fn overview(report: &Report, colour: bool) -> Vec<String> {
         let tone = match tier.state {
             State::Passed | State::Reused => Tone::Good,
             State::Failed => Tone::Bad,
-            State::Blocked | State::NotRun | State::Waiting | State::Running => Tone::Attention,
+            State::Blocked | State::Skipped | State::NotRun | State::Waiting | State::Running => {
+                Tone::Attention
+            }
         };
         let state = paint(tone, &format!("{:<8}", tier.state.word()), colour);
         let time = tier.span.took.map_or_else(|| "-".to_string(), text::duration);
