@@ -1,20 +1,26 @@
 //! Building: compile with cargo, pack layers, prove them, write the layout. Whatever did not change is not touched.
 //!
-//! `compile` runs cargo once per platform, `inputs` recognises what was packed before, `assemble` makes the documents.
+//! `compile` runs cargo once per platform, `inputs` recognises what was packed before, `assemble` makes the documents, `parallel` uses every core
+//! for that.
 
 mod assemble;
 mod compile;
 mod inputs;
+mod parallel;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use compile::CompileError;
+
+use parallel::in_parallel;
 
 use crate::attest::metadata::{self, Metadata};
 use crate::attest::{self, audit};
@@ -44,7 +50,7 @@ pub struct BuiltImage {
     pub attestations: Vec<Descriptor>,
     /// Whether everything was already in the layout.
     pub cached: bool,
-    /// Seconds spent on assembly and proof.
+    /// Seconds spent on assembly and proof, the sum over its platforms.
     pub seconds: f64,
 }
 
@@ -239,16 +245,15 @@ pub fn build(
         _ => None,
     };
     let sources = assemble::Sources { binary: &binary, audit: &audit };
-    let mut images = in_parallel(&plan.images, |image| {
-        let started = Instant::now();
-        let mut built = match &plan.container {
-            Some(container) => container::build(plan, &layout, image, container, observer)?,
-            None => assemble::assemble(plan, &layout, image, &sources, observer)?,
-        };
-        built.seconds = started.elapsed().as_secs_f64();
-        observer(BuildEvent::Built(Box::new(built.clone())));
-        Ok::<_, BuildError>(built)
-    })?;
+    let mut images = match &plan.container {
+        Some(container) => {
+            in_parallel(&plan.images, |image| container::build(plan, &layout, image, container, observer))?
+        }
+        None => assembled(plan, &layout, &sources, observer)?,
+    };
+    for image in &images {
+        observer(BuildEvent::Built(Box::new(image.clone())));
+    }
     if let Some(origin) = &plan.origin {
         attest::attest(plan, &layout, origin, &described, &mut images)?;
     }
@@ -256,6 +261,36 @@ pub fn build(
         layout.prune()?;
     }
     Ok(images)
+}
+
+/// Every platform of every image side by side, those with the largest programs first, so that no core is left with one of them at the end.
+fn assembled(
+    plan: &BuildPlan,
+    layout: &Layout,
+    sources: &assemble::Sources<'_>,
+    observer: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<Vec<BuiltImage>, BuildError> {
+    let of =
+        |position: usize| plan.images[position].platforms.iter().map(move |platform| (position, platform));
+    let mut order: Vec<(usize, &Platform)> = (0..plan.images.len()).flat_map(of).collect();
+    let size = |&(position, platform): &(usize, &Platform)| {
+        let program = (sources.binary)(&plan.images[position], platform);
+        // What cannot be read is reported where it is packed.
+        fs::metadata(program).map_or(0, |metadata| metadata.len())
+    };
+    order.sort_by_cached_key(|unit| Reverse(size(unit)));
+    let parts = in_parallel(&order, |&(position, platform)| {
+        assemble::part(plan, layout, &plan.images[position], platform, sources, observer)
+    })?;
+    let mut parts: BTreeMap<(usize, &Platform), assemble::Part> = order.into_iter().zip(parts).collect();
+    plan.images
+        .iter()
+        .enumerate()
+        .map(|(position, image)| {
+            let own = image.platforms.iter().filter_map(|platform| parts.remove(&(position, platform)));
+            assemble::join(layout, &image.recipe, own.collect())
+        })
+        .collect()
 }
 
 /// What cargo knows about the programs of each platform, where anybody wants to know it.
@@ -279,29 +314,4 @@ fn described(plan: &BuildPlan) -> Result<BTreeMap<Platform, Metadata>, BuildErro
         Ok::<_, BuildError>((platform.clone(), metadata))
     });
     Ok(described?.into_iter().collect())
-}
-
-/// Runs `work` on every item with as many threads as there are cores; the results keep the order of the items.
-fn in_parallel<T: Sync, R: Send, E: Send>(
-    items: &[T],
-    work: impl Fn(&T) -> Result<R, E> + Sync,
-) -> Result<Vec<R>, E> {
-    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get()).min(items.len());
-    let queue = Mutex::new(items.iter().enumerate());
-    let results = Mutex::new(BTreeMap::new());
-    let next = || queue.lock().ok().and_then(|mut queue| queue.next());
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while let Some((position, item)) = next() {
-                    let result = work(item);
-                    if let Ok(mut results) = results.lock() {
-                        results.insert(position, result);
-                    }
-                }
-            });
-        }
-    });
-    let results = results.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    results.into_values().collect()
 }

@@ -230,7 +230,11 @@ pub(crate) fn build(
             image: &recipe.name,
             platform,
             config: &imported.config.bytes,
-            layers: imported.layers.iter().map(|(name, layer)| (name.as_str(), layer)).collect(),
+            layers: imported
+                .layers
+                .iter()
+                .map(|(name, layer)| (name.as_str(), proof::Layer::Packed(layer)))
+                .collect(),
             entrypoint: &recipe.entrypoint,
             scratch: &plan.cache,
         };

@@ -8,14 +8,12 @@ mod pack;
 pub mod read;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use tar::{EntryType, Header};
 
-use crate::attest::audit;
 use crate::digest::{Digest, HashingWriter};
 use crate::recipe::Compression;
 use pack::Packer;
@@ -53,13 +51,6 @@ pub enum Content {
     Bytes(Vec<u8>),
     /// A copy of this file.
     File(PathBuf),
-    /// A copy of this program, with a list of what it was compiled from.
-    Program {
-        /// The program.
-        file: PathBuf,
-        /// What scanners look for in it.
-        audit: Arc<[u8]>,
-    },
 }
 
 /// What a layer became.
@@ -77,8 +68,8 @@ pub struct Written {
 pub fn write<W: Write>(entries: &[Entry], compression: Compression, out: W) -> io::Result<(W, Written)> {
     let packed = HashingWriter::new(out);
     let mut archive = tar::Builder::new(HashingWriter::new(Packer::new(compression, packed)?));
-    for (path, entry) in with_parents(entries) {
-        append(&mut archive, &path, &entry)?;
+    for (path, (mode, content)) in with_parents(entries) {
+        append(&mut archive, &path, mode, content)?;
     }
     let (packer, diff_id, _) = archive.into_inner()?.finish();
     let (out, digest, size) = packer.finish()?.finish();
@@ -92,28 +83,32 @@ pub fn repack<W: Write>(tar: &mut impl Read, compression: Compression, out: W) -
     packer.finish()
 }
 
-/// Sorted by path, each parent directory before what it holds; a declared directory wins over an implied one.
-fn with_parents(entries: &[Entry]) -> BTreeMap<String, Entry> {
+/// Sorted by path (without the first `/`), with mode and content; each parent directory before what it holds, a declared one wins over an implied
+/// one.
+pub(crate) fn with_parents(entries: &[Entry]) -> BTreeMap<String, (u32, &Content)> {
     let mut sorted = BTreeMap::new();
-    for entry in entries {
-        let path = entry.path.trim_matches('/');
+    for Entry { path, mode, content } in entries {
+        let path = path.trim_matches('/');
         for (end, _) in path.match_indices('/') {
-            let parent = path[..end].to_string();
-            let directory = Entry { path: parent.clone(), mode: 0o755, content: Content::Directory };
-            sorted.entry(parent).or_insert(directory);
+            sorted.entry(path[..end].to_string()).or_insert((0o755, &Content::Directory));
         }
-        sorted.insert(path.to_string(), entry.clone());
+        sorted.insert(path.to_string(), (*mode, content));
     }
     sorted
 }
 
-fn append<W: Write>(archive: &mut tar::Builder<W>, path: &str, entry: &Entry) -> io::Result<()> {
+fn append<W: Write>(
+    archive: &mut tar::Builder<W>,
+    path: &str,
+    mode: u32,
+    content: &Content,
+) -> io::Result<()> {
     let mut header = Header::new_ustar();
-    header.set_mode(entry.mode);
+    header.set_mode(mode);
     header.set_uid(0);
     header.set_gid(0);
     header.set_mtime(MTIME);
-    match &entry.content {
+    match content {
         Content::Directory => {
             header.set_entry_type(EntryType::Directory);
             header.set_size(0);
@@ -137,15 +132,6 @@ fn append<W: Write>(archive: &mut tar::Builder<W>, path: &str, entry: &Entry) ->
                 return Err(named(io::Error::other("the file became shorter while it was packed")));
             }
             Ok(())
-        }
-        Content::Program { file, audit } => {
-            let named =
-                |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
-            let program = audit::embed(fs::read(file).map_err(named)?, audit)
-                .map_err(|problem| named(io::Error::other(problem)))?;
-            header.set_entry_type(EntryType::Regular);
-            header.set_size(program.len() as u64);
-            archive.append_data(&mut header, path, program.as_slice())
         }
     }
 }

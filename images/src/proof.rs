@@ -1,13 +1,16 @@
 //! Architecture proof: every executable in the finished layers is for the platform the image claims, and the program starts.
 //!
-//! The layers are read back from the layout, not from the build directory: what is proven is what will be pushed. ELF machine,
-//! image config, manifest platform and (with [`check_node`]) the node must agree; a disagreement names the file and both sides.
+//! What is proven is what will be pushed: the bytes a layer was packed from while they are in memory, or a layer as it lies in the layout; never
+//! a build directory. ELF machine, image config, manifest platform and (with [`check_node`]) the node must agree; a disagreement names the file
+//! and both sides. `examine` walks the layers, `elf` and `contents` say what is in them, `boot` starts the program.
 
 mod boot;
 mod contents;
 mod elf;
+mod examine;
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -16,16 +19,11 @@ use serde::{Deserialize, Serialize};
 pub use boot::Boot;
 pub use elf::Linkage;
 
-use contents::Contents;
-
 use crate::build::BuiltImage;
-use crate::document::{Descriptor, ImageConfig};
-use crate::layer::read::each_entry;
+use crate::document::Descriptor;
+use crate::layer::Entry;
 use crate::layout::{Layout, LayoutError};
-use crate::platform::{Platform, machine_name};
-
-/// An executable larger than this is refused rather than read into memory.
-const LARGEST_EXECUTABLE: u64 = 2 << 30;
+use crate::platform::Platform;
 
 /// What was found out about one executable of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,7 +181,15 @@ impl ProofError {
     }
 }
 
-/// An image for one platform, as it lies in a layout.
+/// A layer, in one of the forms it can be looked at.
+pub enum Layer<'a> {
+    /// What it was packed from. Executables are in memory: a file may have changed since.
+    Entries(&'a [Entry]),
+    /// As it lies in the layout.
+    Packed(&'a Descriptor),
+}
+
+/// An image for one platform.
 pub struct Subject<'a> {
     /// Its name.
     pub image: &'a str,
@@ -192,16 +198,23 @@ pub struct Subject<'a> {
     /// Its config.
     pub config: &'a [u8],
     /// Its layers with their names, bottom first.
-    pub layers: Vec<(&'a str, &'a Descriptor)>,
+    pub layers: Vec<(&'a str, Layer<'a>)>,
     /// Path of the program in the image.
     pub entrypoint: &'a str,
-    /// Directory where the program may be unpacked to be started.
+    /// Directory where the program is started and what it says is kept meanwhile.
     pub scratch: &'a Path,
+}
+
+/// Whether a file begins like an executable (ELF).
+pub(crate) fn is_executable(file: &Path) -> io::Result<bool> {
+    let mut magic = Vec::new();
+    File::open(file)?.take(4).read_to_end(&mut magic)?;
+    Ok(elf::is_elf(&magic))
 }
 
 /// Proves every ELF file of the image; the first that is not right is the error.
 pub fn prove(layout: &Layout, subject: &Subject<'_>) -> Result<Vec<ProofRow>, ProofError> {
-    examine(layout, subject).map_err(|problem| ProofError {
+    examine::examine(layout, subject).map_err(|problem| ProofError {
         image: subject.image.to_string(),
         platform: subject.platform.to_string(),
         problem: Box::new(problem),
@@ -219,127 +232,5 @@ pub fn check_node(image: &BuiltImage, architecture: &str) -> Result<(), ProofErr
         image: image.name.clone(),
         platform: format!("linux/{architecture}"),
         problem: Box::new(Problem::WrongNode { node: architecture.to_string(), platforms }),
-    })
-}
-
-fn examine(layout: &Layout, subject: &Subject<'_>) -> Result<Vec<ProofRow>, Problem> {
-    check_config(subject)?;
-    let mut rows = Vec::new();
-    let mut contents = Contents::default();
-    for (name, layer) in &subject.layers {
-        let read_error = |source| Problem::Read { part: format!("layer `{name}`"), source };
-        let mut upper = Contents::default();
-        let mut found = Vec::new();
-        let visited = each_entry(layout.open_blob(&layer.digest)?, |path, entry| {
-            if let Some(hidden) = contents::hidden(&path) {
-                contents.hide(&hidden);
-                return Ok(());
-            }
-            if let Some(bytes) = read_elf(entry)? {
-                found.push(examine_file(subject, name, path.clone(), &bytes).map_err(Stop::Problem)?);
-            }
-            upper.add(path, entry);
-            Ok(())
-        });
-        visited.map_err(|stop| match stop {
-            Stop::Problem(problem) => problem,
-            Stop::Read(source) => read_error(source),
-        })?;
-        // What a layer hides is below it, wherever in the layer that is said.
-        rows.retain(|row: &ProofRow| contents.has(&row.file) && !upper.has(&row.file));
-        rows.extend(found);
-        contents.stack(upper);
-    }
-    // Only now is it known which loaders the image brings along.
-    for row in &rows {
-        if let Linkage::Dynamic { interpreter: Some(interpreter) } = &row.linkage
-            && !contents.leads_to_file(interpreter)
-        {
-            let (file, interpreter) = (row.file.clone(), interpreter.clone());
-            return Err(Problem::NoInterpreter { file, interpreter });
-        }
-    }
-    let entrypoint = subject.entrypoint;
-    if !rows.iter().any(|row| row.file == entrypoint) {
-        return Err(Problem::NoEntrypoint { file: entrypoint.to_string() });
-    }
-    Ok(rows)
-}
-
-/// Why reading a layer stopped.
-enum Stop {
-    Read(io::Error),
-    Problem(Problem),
-}
-
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Stop {
-        Stop::Read(error)
-    }
-}
-
-fn check_config(subject: &Subject<'_>) -> Result<(), Problem> {
-    let config: ImageConfig = serde_json::from_slice(subject.config)
-        .map_err(|error| Problem::Read { part: "config".to_string(), source: error.into() })?;
-    let ImageConfig { os, architecture, variant, .. } = config;
-    let found = match variant {
-        // The only variant there is; some bases name it.
-        Some(variant) if variant == "v8" && architecture == "arm64" => format!("{os}/{architecture}"),
-        Some(variant) => format!("{os}/{architecture}/{variant}"),
-        None => format!("{os}/{architecture}"),
-    };
-    if found == subject.platform.to_string() {
-        return Ok(());
-    }
-    Err(Problem::ConfigDisagrees { found })
-}
-
-/// The content of an entry that begins like an ELF file.
-fn read_elf(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<Option<Vec<u8>>> {
-    let size = entry.size();
-    if !entry.header().entry_type().is_file() || size < 4 {
-        return Ok(None);
-    }
-    let mut bytes = vec![0; 4];
-    entry.read_exact(&mut bytes)?;
-    if !elf::is_elf(&bytes) {
-        return Ok(None);
-    }
-    if size > LARGEST_EXECUTABLE {
-        return Err(io::Error::other(format!("an executable of {size} bytes is too large to examine")));
-    }
-    entry.read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
-}
-
-fn examine_file(subject: &Subject<'_>, layer: &str, file: String, bytes: &[u8]) -> Result<ProofRow, Problem> {
-    let platform = subject.platform;
-    let facts = elf::examine(bytes).map_err(|problem| Problem::Unsound { file: file.clone(), problem })?;
-    let elf::Facts { machine, bits, linkage } = facts;
-    if (machine, bits) != (platform.elf_machine(), platform.elf_bits()) {
-        return Err(Problem::WrongArchitecture {
-            layer: layer.to_string(),
-            file,
-            found: machine_name(machine),
-            expected: platform.architecture().to_string(),
-        });
-    }
-    let boot = if file == subject.entrypoint && !linkage.needs_loader() {
-        boot::boot(bytes, platform, subject.scratch)
-            .map_err(|problem| Problem::DoesNotBoot { file: file.clone(), problem })?
-    } else {
-        let reason =
-            if file == subject.entrypoint { "needs the image's own loader" } else { "not the entrypoint" };
-        Boot::NotRun { reason: reason.to_string() }
-    };
-    Ok(ProofRow {
-        image: subject.image.to_string(),
-        platform: platform.to_string(),
-        file,
-        machine: machine_name(machine),
-        bits,
-        linkage,
-        verdict: Verdict::Proven,
-        boot,
     })
 }

@@ -1,12 +1,15 @@
 //! From a recipe and a binary to layers, config, manifest and index in the layout.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::inputs::{self, PackedLayer, Record};
 use super::{BuildError, BuildEvent, BuiltImage, BuiltManifest};
+use crate::attest::audit;
 use crate::base::{self, Found};
 use crate::bundle::Bundle;
 use crate::document::{
@@ -17,7 +20,7 @@ use crate::layer::{self, Content, Entry, compressor};
 use crate::layout::Layout;
 use crate::plan::{BuildPlan, PlannedImage};
 use crate::platform::Platform;
-use crate::proof;
+use crate::proof::{self, Layer, ProofRow};
 use crate::recipe::{EntryContent, Recipe};
 use crate::reference::Reference;
 
@@ -33,56 +36,67 @@ pub(super) struct Sources<'a> {
     pub audit: Tells<'a, Option<Arc<[u8]>>>,
 }
 
-/// Makes one image complete in the layout, for each of its platforms.
-pub(super) fn assemble(
+/// One platform of an image, complete in the layout.
+pub(super) struct Part {
+    manifest: BuiltManifest,
+    proof: Vec<ProofRow>,
+    /// Whether its layers were packed and proven before.
+    cached: bool,
+    /// What it took.
+    duration: Duration,
+}
+
+/// Packs, proves and describes one platform of an image.
+pub(super) fn part(
     plan: &BuildPlan,
     layout: &Layout,
     image: &PlannedImage,
+    platform: &Platform,
     sources: &Sources<'_>,
     observer: &(dyn Fn(BuildEvent) + Sync),
-) -> Result<BuiltImage, BuildError> {
-    let PlannedImage { recipe, platforms } = image;
-    let mut manifests = Vec::new();
-    let mut rows = Vec::new();
-    let mut cached = true;
-    for platform in platforms {
-        let base = base::find(plan, &recipe.base, platform)
-            .map_err(|source| BuildError::Base { image: recipe.name.clone(), source })?;
-        let audit = (sources.audit)(image, platform);
-        let layers = layer_entries(plan, recipe, (sources.binary)(image, platform), audit.clone());
-        let subject = Subject { plan, layout, recipe, platform, base: base.as_ref() };
-        let (record, was_packed) = packed(&subject, &layers, audit.as_deref(), observer)?;
-        let manifest = documents(&subject, &record.layers)?;
-        cached &= was_packed;
-        manifests.push(BuiltManifest {
-            platform: platform.to_string(),
-            manifest,
-            layer_bytes: record.layers.iter().map(|layer| layer.descriptor.size).sum(),
-        });
-        rows.extend(record.proof);
-    }
-    let index = Index::new(manifests.iter().map(|built| built.manifest.clone()).collect());
-    let index = Raw::of(INDEX, &index).map_err(document_error(recipe, "index"))?;
+) -> Result<Part, BuildError> {
+    let started = Instant::now();
+    let recipe = &image.recipe;
+    let base = base::find(plan, &recipe.base, platform)
+        .map_err(|source| BuildError::Base { image: recipe.name.clone(), source })?;
+    let audit = (sources.audit)(image, platform);
+    let layers = layer_entries(plan, recipe, (sources.binary)(image, platform));
+    let subject = Subject { plan, layout, recipe, platform, base: base.as_ref() };
+    let (record, cached) = packed(&subject, layers, audit.as_deref(), observer)?;
+    let manifest = BuiltManifest {
+        platform: platform.to_string(),
+        manifest: documents(&subject, &record.layers)?,
+        layer_bytes: record.layers.iter().map(|layer| layer.descriptor.size).sum(),
+    };
+    Ok(Part { manifest, proof: record.proof, cached, duration: started.elapsed() })
+}
+
+/// Makes the image of its platforms, in the order of the recipe.
+pub(super) fn join(layout: &Layout, recipe: &Recipe, parts: Vec<Part>) -> Result<BuiltImage, BuildError> {
+    let descriptors = parts.iter().map(|part| part.manifest.manifest.clone()).collect();
+    let index = Raw::of(INDEX, &Index::new(descriptors)).map_err(document_error(recipe, "index"))?;
     layout.put(&index)?;
     let moved = layout.tag(&recipe.name, index.descriptor())?;
-    Ok(BuiltImage {
+    let mut image = BuiltImage {
         name: recipe.name.clone(),
         index: index.descriptor(),
-        manifests,
-        proof: rows,
+        manifests: Vec::new(),
+        proof: Vec::new(),
         attestations: Vec::new(),
-        cached: cached && !moved,
+        cached: !moved,
         seconds: 0.0,
-    })
+    };
+    for part in parts {
+        image.manifests.push(part.manifest);
+        image.proof.extend(part.proof);
+        image.cached &= part.cached;
+        image.seconds += part.duration.as_secs_f64();
+    }
+    Ok(image)
 }
 
 /// The layers bottom to top: those of the recipe, then the binary.
-fn layer_entries(
-    plan: &BuildPlan,
-    recipe: &Recipe,
-    binary: PathBuf,
-    audit: Option<Arc<[u8]>>,
-) -> Vec<(String, Vec<Entry>)> {
+fn layer_entries(plan: &BuildPlan, recipe: &Recipe, binary: PathBuf) -> Vec<(String, Vec<Entry>)> {
     let mut layers = Vec::new();
     for layer in &recipe.layers {
         let mut entries = Vec::new();
@@ -100,11 +114,7 @@ fn layer_entries(
         }
         layers.push((layer.name.clone(), entries));
     }
-    let content = match audit {
-        Some(audit) => Content::Program { file: binary, audit },
-        None => Content::File(binary),
-    };
-    let program = Entry { path: recipe.entrypoint.clone(), mode: 0o755, content };
+    let program = Entry { path: recipe.entrypoint.clone(), mode: 0o755, content: Content::File(binary) };
     layers.push(("program".to_string(), vec![program]));
     layers
 }
@@ -132,13 +142,13 @@ struct Subject<'a> {
 /// The packed and proven layers: remembered if nothing they depend on was touched, else made now.
 fn packed(
     subject: &Subject<'_>,
-    layers: &[(String, Vec<Entry>)],
+    layers: Vec<(String, Vec<Entry>)>,
     audit: Option<&[u8]>,
     observer: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<(Record, bool), BuildError> {
     let Subject { plan, layout, recipe, platform, base } = *subject;
     let files = layers.iter().flat_map(|(_, entries)| entries).filter_map(|entry| match &entry.content {
-        Content::File(path) | Content::Program { file: path, .. } => Some(path.clone()),
+        Content::File(path) => Some(path.clone()),
         Content::Directory | Content::Bytes(_) => None,
     });
     let image = &recipe.name;
@@ -152,30 +162,59 @@ fn packed(
     }
 
     observer(BuildEvent::Assembling { image: image.clone(), platform: platform.clone() });
+    let layers = loaded(recipe, layers, audit).map_err(|(path, source)| BuildError::Input {
+        image: image.clone(),
+        path,
+        source,
+    })?;
     let mut packed = base.map(stacked).unwrap_or_default();
     if let Some(base) = base {
         base.carry_layers(layout)?;
     }
-    for (name, entries) in layers {
+    let carried = packed.len();
+    for (name, entries) in &layers {
         packed.push(pack(layout, recipe, name, entries)?);
     }
-    let layers = packed;
-    let config = config(subject, &layers)?;
+    let config = config(subject, &packed)?;
+    let below = packed[..carried].iter().map(|layer| (layer.name.as_str(), Layer::Packed(&layer.descriptor)));
+    let own = layers.iter().map(|(name, entries)| (name.as_str(), Layer::Entries(entries)));
     let subject = proof::Subject {
         image,
         platform,
         config: &config.bytes,
-        layers: layers.iter().map(|layer| (layer.name.as_str(), &layer.descriptor)).collect(),
+        layers: below.chain(own).collect(),
         entrypoint: &recipe.entrypoint,
         scratch: &plan.cache,
     };
     let proof = proof::prove(layout, &subject)?;
-    let record = Record { inputs, layers, proof };
+    let record = Record { inputs, layers: packed, proof };
     // A record that cannot be written costs the next run time and nothing else.
     if let Err(error) = inputs::remember(&plan.cache, image, platform, &record) {
         tracing::warn!(%error, image, "cannot remember what was packed");
     }
     Ok((record, false))
+}
+
+/// Takes executables into memory, the program with the list of what is in it: what is packed, proven and started are the same bytes, whatever
+/// happens to the files meanwhile. The error names the file.
+fn loaded(
+    recipe: &Recipe,
+    mut layers: Vec<(String, Vec<Entry>)>,
+    audit: Option<&[u8]>,
+) -> Result<Vec<(String, Vec<Entry>)>, (PathBuf, io::Error)> {
+    for Entry { path, content, .. } in layers.iter_mut().flat_map(|(_, entries)| entries) {
+        let Content::File(file) = content else { continue };
+        let failed = |source| (file.clone(), source);
+        let mut bytes = match proof::is_executable(file).map_err(failed)? {
+            true => fs::read(&*file).map_err(failed)?,
+            false => continue,
+        };
+        if let Some(audit) = audit.filter(|_| *path == recipe.entrypoint) {
+            bytes = audit::embed(bytes, audit).map_err(|problem| failed(io::Error::other(problem)))?;
+        }
+        *content = Content::Bytes(bytes);
+    }
+    Ok(layers)
 }
 
 fn pack(layout: &Layout, recipe: &Recipe, name: &str, entries: &[Entry]) -> Result<PackedLayer, BuildError> {

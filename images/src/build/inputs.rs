@@ -16,7 +16,7 @@ use crate::proof::ProofRow;
 use crate::recipe::Recipe;
 
 /// Raised whenever packing or proving changes, so that older records are not believed.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// A layer and the digest of the tar in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

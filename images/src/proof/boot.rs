@@ -1,13 +1,14 @@
 //! Boot proof: the program from the finished layer is started once with `--version`.
 
 use std::fmt;
-use std::fs::{self, File, Permissions};
-use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
 use crate::platform::Platform;
@@ -61,20 +62,20 @@ pub(super) fn boot(bytes: &[u8], platform: &Platform, scratch: &Path) -> Result<
             None => return Ok(Boot::NotRun { reason: format!("no {name} on PATH") }),
         }
     };
-    let prepare = |error: io::Error| format!("it cannot be unpacked in {}: {error}", scratch.display());
+    let prepare = |error: io::Error| format!("what it says cannot be kept in {}: {error}", scratch.display());
     fs::create_dir_all(scratch).map_err(prepare)?;
     let dir = tempfile::Builder::new().prefix("boot-").tempdir_in(scratch).map_err(prepare)?;
-    let program = dir.path().join("program");
-    fs::write(&program, bytes).map_err(prepare)?;
-    fs::set_permissions(&program, Permissions::from_mode(0o755)).map_err(prepare)?;
+    let program = in_memory(bytes).map_err(|error| format!("it cannot be held in memory: {error}"))?;
+    // By way of this process, so that no other that is started meanwhile inherits it.
+    let path = format!("/proc/{}/fd/{}", std::process::id(), program.as_raw_fd());
 
     let mut command = match &emulator {
-        Some((_, path)) => {
-            let mut command = Command::new(path);
-            command.arg(&program);
+        Some((_, emulator)) => {
+            let mut command = Command::new(emulator);
+            command.arg(&path);
             command
         }
-        None => Command::new(&program),
+        None => Command::new(&path),
     };
     command.arg("--version").env_clear().current_dir(dir.path());
     let answer = answer(command, dir.path())?;
@@ -88,7 +89,7 @@ fn answer(mut command: Command, dir: &Path) -> Result<String, String> {
     let (stdout, stderr) = (dir.join("stdout"), dir.join("stderr"));
     let create = |path: &Path| File::create(path).map_err(|error| format!("{}: {error}", path.display()));
     command.stdin(Stdio::null()).stdout(create(&stdout)?).stderr(create(&stderr)?);
-    let mut child = spawn(&mut command).map_err(|error| format!("it cannot be executed: {error}"))?;
+    let mut child = command.spawn().map_err(|error| format!("it cannot be executed: {error}"))?;
     let status = match wait(&mut child) {
         Ok(Some(status)) => status,
         Ok(None) => return Err(format!("it did not answer within {} s", DEADLINE.as_secs())),
@@ -106,19 +107,12 @@ fn answer(mut command: Command, dir: &Path) -> Result<String, String> {
         .ok_or_else(|| "it printed nothing".to_string())
 }
 
-/// The file was just written; while another thread is between fork and exec it may still seem open for writing there.
-fn spawn(command: &mut Command) -> io::Result<Child> {
-    let started = Instant::now();
-    loop {
-        match command.spawn() {
-            Err(error)
-                if error.kind() == io::ErrorKind::ExecutableFileBusy && started.elapsed() < DEADLINE =>
-            {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            result => return result,
-        }
-    }
+/// A file without a name: nothing of the program touches a disk, and nobody else can have it open for writing, which would keep it from
+/// being started.
+fn in_memory(bytes: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create("program", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(bytes)?;
+    Ok(file)
 }
 
 fn wait(child: &mut Child) -> io::Result<Option<std::process::ExitStatus>> {

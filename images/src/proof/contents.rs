@@ -41,8 +41,12 @@ impl Contents {
             let target = entry.link_name_bytes().unwrap_or_default();
             self.links.insert(path, String::from_utf8_lossy(&target).into_owned());
         } else if !kind.is_dir() {
-            self.files.insert(path);
+            self.add_file(path);
         }
+    }
+
+    pub fn add_file(&mut self, path: String) {
+        self.files.insert(path);
     }
 
     pub fn has(&self, path: &str) -> bool {
