@@ -220,14 +220,10 @@ fn loaded(
 fn pack(layout: &Layout, recipe: &Recipe, name: &str, entries: &[Entry]) -> Result<PackedLayer, BuildError> {
     let failed =
         |source: io::Error| BuildError::Pack { image: recipe.name.clone(), layer: name.to_string(), source };
-    let (staged, written) = layer::write(entries, recipe.compression, layout.stage()?).map_err(failed)?;
-    layout.commit(staged)?;
+    let (staged, diff_id) = layer::write(entries, recipe.compression, layout.stage()?).map_err(failed)?;
+    let (digest, size) = layout.commit(staged)?;
     let media_type = recipe.compression.media_type();
-    Ok(PackedLayer {
-        name: name.to_string(),
-        descriptor: Descriptor::new(media_type, written.digest, written.size),
-        diff_id: written.diff_id,
-    })
+    Ok(PackedLayer { name: name.to_string(), descriptor: Descriptor::new(media_type, digest, size), diff_id })
 }
 
 /// The layers of the base, as if they had been packed here.

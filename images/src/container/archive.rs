@@ -234,10 +234,10 @@ mod tests {
     /// A layer without compression, and its digest.
     fn tar() -> (Vec<u8>, Digest) {
         let file = Entry { path: "/a".into(), mode: 0o644, content: Content::Bytes(b"x".into()) };
-        let (packed, written) = layer::write(&[file], Compression::Gzip(1), Vec::new()).unwrap();
+        let (packed, diff_id) = layer::write(&[file], Compression::Gzip(1), Vec::new()).unwrap();
         let mut plain = Vec::new();
         unpacked(packed.as_slice()).unwrap().read_to_end(&mut plain).unwrap();
-        (plain, written.diff_id)
+        (plain, diff_id)
     }
 
     fn config(diff_ids: &[&Digest]) -> Vec<u8> {

@@ -24,16 +24,16 @@ async fn push_base(registry: &Running) -> String {
     let repository = client().repository(&registry.host(), "bases/small").unwrap();
     let file =
         Entry { path: "/etc/os-release".into(), mode: 0o644, content: Content::Bytes(b"NAME=small".into()) };
-    let (packed, written) = layer::write(&[file], Compression::Gzip(6), Vec::new()).unwrap();
+    let (packed, diff_id) = layer::write(&[file], Compression::Gzip(6), Vec::new()).unwrap();
     let host = Platform::host();
     let config = json!({
         "architecture": host.architecture(), "os": "linux",
         "config": { "Env": ["PATH=/bin", "BASE=yes"], "Cmd": ["/bin/sh"], "StopSignal": "SIGINT" },
-        "rootfs": { "type": "layers", "diff_ids": [written.diff_id] },
+        "rootfs": { "type": "layers", "diff_ids": [diff_id] },
         "history": [{ "created_by": "somebody" }],
     });
     let config = Raw::of(CONFIG, &config).unwrap();
-    let layer = Descriptor::new(DOCKER_LAYER_GZIP, written.digest, written.size);
+    let layer = Descriptor::new(DOCKER_LAYER_GZIP, Digest::of(&packed), packed.len() as u64);
     for (blob, bytes) in [(&layer, packed.into()), (&config.descriptor(), config.bytes.clone())] {
         repository.push_blob(blob, &Source::Bytes(bytes), None, &quiet()).await.unwrap();
     }
