@@ -1,7 +1,7 @@
 //! From recipes to images in a registry, and the proof that each image is for the architecture it claims.
 //!
 //! `recipe` reads what should be built, `plan` decides how (pure), `build` compiles with cargo and assembles reproducible
-//! OCI images in-process into a `layout` on disk, `proof` walks the finished layers, `push` moves what is missing to a
+//! OCI images in-process into a `layout` on disk, `proof` walks its layers, `push` moves what is missing to a
 //! registry by digest. `registry` is an OCI distribution registry in this process; `client` speaks to any registry. `policy`
 //! judges where images come from.
 //!

@@ -1,4 +1,4 @@
-//! Architecture proof: every executable in the finished layers is for the platform the image claims, and the program starts.
+//! Architecture proof: every executable of an image is for the platform the image claims, and the program starts.
 //!
 //! What is proven is what will be pushed: the bytes a layer was packed from while they are in memory, or a layer as it lies in the layout; never
 //! a build directory. ELF machine, image config, manifest platform and (with [`check_node`]) the node must agree; a disagreement names the file

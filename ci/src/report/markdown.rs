@@ -165,7 +165,9 @@ fn architecture(page: &mut Page, report: &Report) {
     page.heading("## Architecture");
     let node = report.cluster.as_ref().and_then(|cluster| cluster.architecture.as_deref());
     if let Some(node) = node {
-        page.line(format!("The nodes are {node}. Each executable was read back from its finished layer.\n"));
+        page.line(format!(
+            "The nodes are {node}. Each executable was examined in the bytes its layer is made of.\n"
+        ));
     }
     page.table(
         ["Image", "Platform", "Executable", "ELF machine", "Linkage", "Started", "Runs on the nodes"],

@@ -1,4 +1,4 @@
-//! Boot proof: the program from the finished layer is started once with `--version`.
+//! Boot proof: the program, in the bytes its layer is made of, is started once with `--version`.
 
 use std::fmt;
 use std::fs::{self, File};
