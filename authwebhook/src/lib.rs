@@ -2,8 +2,8 @@
 //! block and the decision about a remediation, refuses a clearance without a reason and a second decision, records who cancels
 //! a notification, and reports all of it to the audit trail.
 //!
-//! It does not decide who may do these things: that is RBAC's. It keeps no state but its own certificate, and what it
-//! cannot report to the audit trail never changes a verdict.
+//! It does not decide who may do these things: that is RBAC's. It keeps no state but its own certificate and the
+//! events that the audit trail does not have yet, and what it cannot report never changes a verdict.
 
 pub mod options;
 pub mod run;

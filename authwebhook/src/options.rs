@@ -1,6 +1,7 @@
 //! The command line. Every flag has an environment variable; durations are written like `30s` or `2160h`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
@@ -39,6 +40,10 @@ pub struct Options {
     /// Where audit events go.
     #[arg(long, env = "DATA_STORAGE_URL", default_value = "http://datastorage.kubernaut-system:8080")]
     pub datastorage_url: String,
+    /// Folder in which audit events are kept until DataStorage has acknowledged them, so that a kill loses none; without,
+    /// they are in memory only. Of one process alone.
+    #[arg(long, env = "AUTHWEBHOOK_JOURNAL")]
+    pub journal: Option<PathBuf>,
     /// Lifetime of the serving certificate; it is renewed when a third is left.
     #[arg(long, env = "AUTHWEBHOOK_CERTIFICATE_LIFETIME", default_value = "2160h", value_parser = parse_duration)]
     pub certificate_lifetime: Duration,

@@ -29,9 +29,9 @@ pub enum RunError {
     /// There is no API server to talk to.
     #[error("cannot find the API server")]
     Kubernetes(#[source] Box<kube::Error>),
-    /// The HTTP client cannot be made.
-    #[error("cannot set up the client for DataStorage")]
-    Client(#[source] reqwest::Error),
+    /// Audit events cannot be sent or kept.
+    #[error(transparent)]
+    Audit(#[from] audit::StartError),
     /// An address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
@@ -52,7 +52,7 @@ impl RunError {
     /// 1 for the operating system, 2 for the command line, 3 for the cluster, 4 for an address.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Client(_) | Self::Tls(_) | Self::Signals(_) => 1,
+            Self::Audit(_) | Self::Tls(_) | Self::Signals(_) => 1,
             Self::Log(_) => 2,
             Self::Kubernetes(_) => 3,
             Self::Listen { .. } => 4,
@@ -65,7 +65,10 @@ impl RunError {
             Self::Log(_) => Some("pass `--log info`, or directives such as `--log info,authwebhook=debug`"),
             Self::Kubernetes(_) => Some("run it in a pod with a service account token, or set KUBECONFIG"),
             Self::Listen { .. } => Some("pass free addresses with `--listen` and `--health-listen`"),
-            Self::Client(_) | Self::Tls(_) | Self::Signals(_) => None,
+            Self::Audit(audit::StartError::Journal { .. }) => {
+                Some("pass a folder it may write to with `--journal`")
+            }
+            Self::Audit(audit::StartError::Client(_)) | Self::Tls(_) | Self::Signals(_) => None,
         }
     }
 }
@@ -101,8 +104,9 @@ pub async fn serve(
     let metrics = Arc::new(Metrics::default());
     let readiness = Arc::new(Readiness::default());
     let serving = Arc::new(ServingCertificate::default());
-    let to_datastorage = SenderOptions::new(&options.datastorage_url);
-    let (audit, worker) = audit::start(to_datastorage, metrics.clone()).map_err(RunError::Client)?;
+    let to_datastorage =
+        SenderOptions { journal: options.journal, ..SenderOptions::new(&options.datastorage_url) };
+    let (audit, worker) = audit::start(to_datastorage, metrics.clone())?;
 
     let upkeep = Upkeep {
         client,

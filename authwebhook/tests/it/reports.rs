@@ -49,6 +49,35 @@ async fn datastorage(answers: Vec<u16>) -> (String, Arc<Mutex<Vec<u128>>>) {
     (url, accepted)
 }
 
+/// A process that ended before DataStorage answered has left its events on disk: the next one sends them, each once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_process_leaves_unsent_the_next_one_sends() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let directory = tempfile::tempdir().unwrap();
+    let journal = directory.path().join("journal");
+    let kept = || std::fs::read_dir(&journal).unwrap().count();
+    let options = |url: &str| SenderOptions { journal: Some(journal.clone()), ..SenderOptions::new(url) };
+    // Nobody listens there.
+    let (sender, worker) = start(options("http://127.0.0.1:9"), Arc::new(Metrics::default())).unwrap();
+    for id in [1, 2, 2, 13] {
+        sender.send(event(id));
+    }
+    assert_eq!(kept(), 3, "they are on disk when they are handed in");
+    worker.finish(Duration::ZERO).await;
+    assert_eq!(kept(), 3);
+    // Killed in the middle of the next one, before it answered.
+    std::fs::write(journal.join("half.1"), "{").unwrap();
+
+    let (url, accepted) = datastorage(vec![503]).await;
+    let (sender, worker) = start(options(&url), Arc::new(Metrics::default())).unwrap();
+    sender.send(event(3));
+    worker.finish(Duration::from_secs(60)).await;
+    let mut accepted = accepted.lock().unwrap().clone();
+    accepted.sort_unstable();
+    assert_eq!(accepted, [1, 2, 3]);
+    assert_eq!(kept(), 0, "what is stored or refused for good is forgotten");
+}
+
 async fn sent(answers: Vec<u16>, ids: &[u128]) -> Vec<u128> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (url, accepted) = datastorage(answers).await;

@@ -11,6 +11,9 @@ mod census;
 #[expect(dead_code, reason = "the integration tests use the rest")]
 mod cluster;
 #[cfg(test)]
+#[path = "../../../datastorage/tests/postgres/postgres.rs"]
+mod postgres;
+#[cfg(test)]
 #[path = "../it/process.rs"]
 #[expect(dead_code, reason = "the integration tests use the rest")]
 mod process;
@@ -29,3 +32,9 @@ mod burst;
 // 200 executions while the process is killed at random points.
 #[cfg(test)]
 mod kills;
+// The same with all of the product as processes, and all of them killed. Needs PostgreSQL's programs, the workspace's binaries
+// (`cargo build --workspace --bins`) and root.
+#[cfg(test)]
+mod outages;
+#[cfg(test)]
+mod product;

@@ -76,13 +76,19 @@ impl Cluster {
 
     async fn apply_manifests(&self) {
         self.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})).await;
-        let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests");
-        for file in [
+        self.apply_files(&[
             "namespaces/namespaces.yaml",
             "crds/workflowexecutions.kubernaut.ai.yaml",
             "controller/rbac.yaml",
             "controller/runner.yaml",
-        ] {
+        ])
+        .await;
+    }
+
+    /// Creates everything in these files of `manifests/`.
+    pub async fn apply_files(&self, files: &[&str]) {
+        let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests");
+        for file in files {
             let text = std::fs::read_to_string(manifests.join(file)).unwrap();
             for document in serde_saphyr::from_multiple::<Value>(&text).unwrap() {
                 self.apply(&document).await;
@@ -110,10 +116,15 @@ impl Cluster {
 
     /// Serves the API over TLS, and gives a kubeconfig with the rights of the controller's ServiceAccount.
     pub async fn serve(&self) -> Value {
+        self.serve_as("workflowexecution-controller").await
+    }
+
+    /// The same with the rights of another ServiceAccount of the product.
+    pub async fn serve_as(&self, account: &str) -> Value {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
         tokio::spawn(server::serve(self.server.clone(), listener, self.pki.server_config().unwrap()));
-        let user = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:workflowexecution-controller");
+        let user = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:{account}");
         self.pki.kubeconfig(&url, "test", &self.pki.client(&user, None).unwrap())
     }
 

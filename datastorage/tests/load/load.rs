@@ -1,7 +1,6 @@
 //! Events in batches, and events one by one.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Stdio};
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -9,12 +8,11 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
-use serde_json::Value;
 
 use crate::app::sent;
 use crate::database::Database;
+use crate::service::{BATCH, Process, batch, client};
 
-const BATCH: u128 = 500;
 const CLIENTS: u128 = 4;
 const SECONDS: u64 = 10;
 const SINGLES: usize = 2000;
@@ -31,42 +29,6 @@ fn stay_on(cores: impl IntoIterator<Item = usize>) {
     sched_setaffinity(Pid::from_raw(0), &set).unwrap();
 }
 
-struct Process(Child, String);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start(database: &str, keys: &std::path::Path) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_datastorage"));
-    command.args(["--listen=127.0.0.1:0", "--rate-limit=0", "--log=warn,datastorage::run=info"]);
-    command.args(["--database", database, "--signing-directory"]).arg(keys);
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut output = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    output.read_line(&mut line).unwrap();
-    let log: Value = serde_json::from_str(&line).unwrap();
-    let address = log["address"].as_str().unwrap().to_owned();
-    Process(child, address)
-}
-
-/// Resident memory in MiB.
-fn resident(process: &Process) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.0.id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
-}
-
-fn batch(client: u128, nth: u128) -> String {
-    let id = |k: u128| (client << 96) | (nth << 32) | (k + 1);
-    let correlation = |k: u128| format!("rr-{client}-{nth}-{}", k / 5);
-    let events: Vec<Value> = (0..BATCH).map(|k| sent(&correlation(k), id(k))).collect();
-    Value::Array(events).to_string()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_events_a_second_in_batches_and_single_writes_within_ten_milliseconds() {
     let cores = std::thread::available_parallelism().unwrap().get();
@@ -74,23 +36,21 @@ async fn ten_thousand_events_a_second_in_batches_and_single_writes_within_ten_mi
     let (database, process, keys) = std::thread::spawn(|| {
         stay_on([0]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let database = runtime.block_on(Database::new());
+        let database = runtime.block_on(Database::synced());
         let keys = tempfile::tempdir().unwrap();
-        let process = start(&database.url, keys.path());
+        let process = Process::start(&database.url, keys.path());
         (database, process, keys)
     })
     .join()
     .unwrap();
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let http = client();
     let post = |path: &str, body: String| {
-        let request =
-            http.post(format!("http://{}{path}", process.1)).header("content-type", "application/json");
+        let request = http.post(process.url(path)).header("content-type", "application/json");
         request.body(body).send()
     };
 
     let stored = Arc::new(AtomicU64::new(0));
-    let before = resident(&process);
+    let before = process.resident() / 1024;
     let started = Instant::now();
     let clients = (0..CLIENTS).map(|client| {
         let (stored, post) = (stored.clone(), &post);
@@ -99,7 +59,7 @@ async fn ten_thousand_events_a_second_in_batches_and_single_writes_within_ten_mi
                 if started.elapsed() > Duration::from_secs(SECONDS) {
                     return;
                 }
-                let answer = post("/api/v1/audit/events/batch", batch(client, nth)).await.unwrap();
+                let answer = post("/api/v1/audit/events/batch", batch(client, nth, BATCH)).await.unwrap();
                 assert_eq!(answer.status(), 201);
                 stored.fetch_add(BATCH as u64, Ordering::Relaxed);
             }
@@ -121,7 +81,7 @@ async fn ten_thousand_events_a_second_in_batches_and_single_writes_within_ten_mi
         std::io::stdout(),
         "{rate:.0} events/s in batches of {BATCH} by {CLIENTS} clients; single writes p50 {p50:?}, p99 {p99:?}; memory {before} MiB, then {} MiB; \
          service and PostgreSQL on core 0 of {cores}",
-        resident(&process)
+        process.resident() / 1024
     )
     .unwrap();
     drop((database, keys));

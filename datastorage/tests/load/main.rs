@@ -9,6 +9,13 @@ mod app;
 #[expect(dead_code, reason = "other suites use more of it")]
 #[path = "../postgres/database.rs"]
 mod database;
+#[cfg(test)]
+#[expect(dead_code, reason = "other suites use more of it")]
+#[path = "../postgres/postgres.rs"]
+mod postgres;
+#[cfg(test)]
+#[expect(dead_code, reason = "other suites use more of it")]
+mod service;
 
 #[cfg(test)]
 mod load;

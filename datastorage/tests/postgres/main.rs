@@ -4,10 +4,14 @@
 #[path = "../it/app.rs"]
 mod app;
 #[cfg(test)]
+#[expect(dead_code, reason = "other suites wait for the disk")]
 mod database;
 #[cfg(test)]
 #[path = "../it/event.rs"]
 mod event;
+#[cfg(test)]
+#[expect(dead_code, reason = "other suites kill it")]
+mod postgres;
 
 // What is promised whatever the database.
 #[cfg(test)]
