@@ -145,6 +145,9 @@ async fn killed_under_load_it_has_every_event_it_acknowledged() {
                             acknowledged.lock().await.extend(ids.collect::<Vec<Uuid>>());
                         }
                         _ if dead.load(Ordering::Relaxed) => return,
+                        // A session of the process before may hold a chain until the server notices that it is gone:
+                        // what is refused for now is not acknowledged.
+                        Ok(answer) if answer.status() == 503 => {}
                         Ok(answer) => panic!("{}: {}", answer.status(), answer.text().await.unwrap()),
                         // It was killed between the request and the flag.
                         Err(_) => tokio::task::yield_now().await,

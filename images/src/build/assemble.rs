@@ -27,6 +27,9 @@ use crate::reference::Reference;
 /// Annotation of a manifest: what packed its layers.
 const COMPRESSOR_ANNOTATION: &str = "dev.slipway.layer.compressor";
 
+/// A layer's name and what is in it.
+type NamedLayer = (String, Vec<Entry>);
+
 /// Says something about the program of an image for a platform.
 type Tells<'a, T> = &'a (dyn Fn(&PlannedImage, &Platform) -> T + Sync);
 
@@ -96,7 +99,7 @@ pub(super) fn join(layout: &Layout, recipe: &Recipe, parts: Vec<Part>) -> Result
 }
 
 /// The layers bottom to top: those of the recipe, then the binary.
-fn layer_entries(plan: &BuildPlan, recipe: &Recipe, binary: PathBuf) -> Vec<(String, Vec<Entry>)> {
+fn layer_entries(plan: &BuildPlan, recipe: &Recipe, binary: PathBuf) -> Vec<NamedLayer> {
     let mut layers = Vec::new();
     for layer in &recipe.layers {
         let mut entries = Vec::new();
@@ -142,7 +145,7 @@ struct Subject<'a> {
 /// The packed and proven layers: remembered if nothing they depend on was touched, else made now.
 fn packed(
     subject: &Subject<'_>,
-    layers: Vec<(String, Vec<Entry>)>,
+    layers: Vec<NamedLayer>,
     audit: Option<&[u8]>,
     observer: &(dyn Fn(BuildEvent) + Sync),
 ) -> Result<(Record, bool), BuildError> {
@@ -199,9 +202,9 @@ fn packed(
 /// happens to the files meanwhile. The error names the file.
 fn loaded(
     recipe: &Recipe,
-    mut layers: Vec<(String, Vec<Entry>)>,
+    mut layers: Vec<NamedLayer>,
     audit: Option<&[u8]>,
-) -> Result<Vec<(String, Vec<Entry>)>, (PathBuf, io::Error)> {
+) -> Result<Vec<NamedLayer>, (PathBuf, io::Error)> {
     for Entry { path, content, .. } in layers.iter_mut().flat_map(|(_, entries)| entries) {
         let Content::File(file) = content else { continue };
         let failed = |source| (file.clone(), source);
