@@ -1,7 +1,7 @@
 //! A client of any registry: one repository at a time, manifests as the bytes they are, blobs in pieces.
 //!
 //! `transport` sends a request until it is answered for good: `auth` answers challenges, `retry` decides about trying again, `redirect` about
-//! following, `flow` how many are under way at once. `manifests`, `listing`, `upload` and `download` are what a repository can do, and `arrival` lets an upload follow a download. `credentials` and `hosts` are read once, by whoever
+//! following, `flow` how many are under way at once. `manifests`, `listing`, `upload` and `download` are what a repository can do, `arrival` lets an upload follow a download, `ledger` lets another process continue it. `credentials` and `hosts` are read once, by whoever
 //! makes the client; afterwards nothing looks at files or the environment.
 //!
 //! Every body has a limit and every digest is checked. Credentials go to the registry and the token server it names, never along a
@@ -14,6 +14,7 @@ mod download;
 mod error;
 mod flow;
 mod hosts;
+mod ledger;
 mod link;
 mod listing;
 mod manifests;
@@ -33,6 +34,7 @@ pub use credentials::{Credential, CredentialError, Credentials};
 pub use download::Progress;
 pub use error::{ClientError, ErrorKind};
 pub use hosts::{ClientIdentity, HostOptions, hosts_from_certificates};
+pub use ledger::Ledger;
 pub(crate) use listing::fallback_tag;
 pub use manifests::PushedManifest;
 pub use upload::{Moved, Source};
@@ -53,6 +55,8 @@ pub struct Options {
     pub pause: Duration,
     /// Longest wait a registry may ask for; more is an error.
     pub longest_wait: Duration,
+    /// Silence on an open connection that is taken for its end; also how long a small answer may take.
+    pub silence: Duration,
     /// Blobs larger than this are sent in pieces of this size; none sends every blob whole, until a registry refuses that.
     pub piece: Option<u64>,
 }
@@ -65,6 +69,7 @@ impl Default for Options {
             attempts: 6,
             pause: Duration::from_millis(250),
             longest_wait: Duration::from_secs(120),
+            silence: Duration::from_secs(60),
             piece: None,
         }
     }
@@ -103,7 +108,7 @@ impl Client {
             return Ok(host.clone());
         }
         let options = self.shared.options.hosts.get(name).cloned().unwrap_or_default();
-        let host = Arc::new(Host::new(name, &options, self.shared.options.credentials.clone())?);
+        let host = Arc::new(Host::new(name, &options, &self.shared.options)?);
         known.insert(name.to_string(), host.clone());
         Ok(host)
     }

@@ -99,6 +99,11 @@ impl Layout {
         &self.dir
     }
 
+    /// Where things are until they are complete; what is old there goes when it is pruned.
+    pub(crate) fn staging(&self) -> PathBuf {
+        self.dir.join(".staging")
+    }
+
     /// Where the blob is or would be.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.dir.join("blobs").join(digest.algorithm().name()).join(digest.hex())
@@ -172,7 +177,7 @@ impl Layout {
     }
 
     fn stage_file(&self) -> Result<NamedTempFile, LayoutError> {
-        let staging = self.dir.join(".staging");
+        let staging = self.staging();
         NamedTempFile::new_in(&staging).map_err(io_error("write a blob in", &staging))
     }
 
@@ -252,7 +257,7 @@ impl Layout {
         }
         let mut freed = 0;
         let blobs = self.dir.join("blobs/sha256");
-        for part in [blobs, self.dir.join(".staging")] {
+        for part in [blobs, self.staging()] {
             for entry in fs::read_dir(&part).map_err(io_error("list", &part))? {
                 let path = entry.map_err(io_error("list", &part))?.path();
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -285,7 +290,7 @@ impl Layout {
 
     /// Waits until no other process changes the index; the turn ends when the file is dropped, also by a kill.
     fn take_turn(&self) -> Result<File, LayoutError> {
-        let path = self.dir.join(".staging").join("turn.lock");
+        let path = self.staging().join("turn.lock");
         let file = File::create(&path).map_err(io_error("open", &path))?;
         file.lock().map_err(io_error("lock", &path))?;
         Ok(file)

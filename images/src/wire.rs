@@ -4,8 +4,10 @@
 //! Time passes on the connection (`slow`): every byte arrives later than it was sent, in each direction, however many are under way.
 //! Counting happens above it: a request is read, noted and passed on to the real registry.
 
+mod fault;
 mod slow;
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
@@ -15,6 +17,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, Method, StatusCode, header};
 use axum::response::Response;
 use futures::StreamExt;
@@ -22,6 +25,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use fault::{Dice, Fault};
 use slow::SlowListener;
 
 /// What a wire does to those who use it.
@@ -31,6 +35,23 @@ pub struct Options {
     pub delay: Duration,
     /// Each connection breaks after some number of bytes in this range.
     pub cut_after: Option<Range<u64>>,
+    /// What happens to requests.
+    pub faults: Option<Faults>,
+    /// So many bytes of blobs may be sent to the registry; with the next one everything stands still.
+    pub upload_limit: Option<u64>,
+}
+
+/// Faults of all kinds: refusals, with and without a time to wait, cuts, lost answers, damage, silence.
+#[derive(Clone, Copy, Debug)]
+pub struct Faults {
+    /// Decides which fault happens when.
+    pub seed: u64,
+    /// One of so many requests meets one.
+    pub one_in: u64,
+    /// How many there are before the wire is a good one.
+    pub most: usize,
+    /// How long silence lasts.
+    pub silence: Duration,
 }
 
 /// One request, as far as it got.
@@ -63,6 +84,11 @@ struct Shared {
     notes: Mutex<Vec<Arc<Note>>>,
     /// How many requests there ever were.
     requests: watch::Sender<usize>,
+    dice: Option<(Dice, Duration)>,
+    /// How much of blobs may be sent.
+    upload_limit: watch::Sender<u64>,
+    /// How much of blobs was sent to the registry.
+    uploaded: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -79,7 +105,7 @@ struct Note {
 pub enum WireError {
     /// No port is free.
     #[error("listen on the loopback interface")]
-    Listen(#[from] std::io::Error),
+    Listen(#[from] io::Error),
     /// There is no HTTP client.
     #[error("make an HTTP client")]
     Client(#[from] reqwest::Error),
@@ -96,7 +122,11 @@ impl Wire {
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
         let (requests, _) = watch::channel(0);
-        let shared = Arc::new(Shared { registry, http, notes: Mutex::default(), requests });
+        let (uploaded, _) = watch::channel(0);
+        let dice = options.faults.map(|faults| (Dice::new(faults), faults.silence));
+        let (upload_limit, _) = watch::channel(options.upload_limit.unwrap_or(u64::MAX));
+        let notes = Mutex::default();
+        let shared = Arc::new(Shared { registry, http, notes, requests, dice, upload_limit, uploaded });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let router = Router::new().fallback(pass_on).with_state(shared.clone());
@@ -123,6 +153,17 @@ impl Wire {
     pub async fn reached(&self, count: usize) {
         // The sender is as old as the wire.
         let _ = self.shared.requests.subscribe().wait_for(|requests| *requests >= count).await;
+    }
+
+    /// From now on any number of bytes may be sent. What stands still already breaks off.
+    pub fn lift_upload_limit(&self) {
+        self.shared.upload_limit.send_replace(u64::MAX);
+    }
+
+    /// Waits until so many bytes of blobs were sent to the registry.
+    pub async fn uploaded(&self, bytes: u64) {
+        // The sender is as old as the wire.
+        let _ = self.shared.uploaded.subscribe().wait_for(|uploaded| *uploaded >= bytes).await;
     }
 
     /// The requests since the wire was laid or told to forget, in the order they came.
@@ -177,6 +218,27 @@ async fn pass_on(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     });
     shared.notes().push(note.clone());
     shared.requests.send_modify(|requests| *requests += 1);
+    let fault = shared.dice.as_ref().and_then(|(dice, _)| dice.roll(&parts.method, &note.path));
+    if let Some(refusal) = fault.and_then(fault::refusal) {
+        note.status.store(refusal.status().as_u16(), Ordering::Relaxed);
+        return refusal;
+    }
+    let response = reach(&shared, &note, parts, body, fault).await;
+    note.status.store(response.status().as_u16(), Ordering::Relaxed);
+    match (fault, &shared.dice) {
+        (Some(fault), Some((_, silence))) => fault::befall(response, fault, *silence),
+        _ => response,
+    }
+}
+
+/// Asks the registry itself.
+async fn reach(
+    shared: &Arc<Shared>,
+    note: &Arc<Note>,
+    parts: Parts,
+    body: Body,
+    fault: Option<Fault>,
+) -> Response {
     let mut headers = parts.headers;
     // The host stays: registries that answer with complete addresses then name this wire.
     OF_THE_CONNECTION.iter().for_each(|name| _ = headers.remove(name));
@@ -185,12 +247,26 @@ async fn pass_on(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     let url = format!("http://{}{}", shared.registry, note.path);
     let mut upstream = shared.http.request(parts.method.clone(), url).headers(headers);
     if has_body {
-        let counted = note.clone();
-        let pieces = body.into_data_stream().inspect(move |piece| {
-            let length = piece.as_ref().map_or(0, |piece| piece.len() as u64);
-            counted.sent.fetch_add(length, Ordering::Relaxed);
+        let (counted, shared) = (note.clone(), shared.clone());
+        let is_blob = note.path.contains("/blobs/uploads/");
+        let pieces = body.into_data_stream().then(move |piece| {
+            let (counted, shared) = (counted.clone(), shared.clone());
+            async move {
+                let length = piece.as_ref().map_or(0, |piece| piece.len() as u64);
+                if is_blob && *shared.uploaded.borrow() >= *shared.upload_limit.borrow() {
+                    // The sender is as old as the wire.
+                    let _ = shared.upload_limit.subscribe().changed().await;
+                    return Err(axum::Error::new(io::Error::other("it stood still")));
+                }
+                counted.sent.fetch_add(length, Ordering::Relaxed);
+                shared.uploaded.send_modify(|uploaded| *uploaded += if is_blob { length } else { 0 });
+                piece
+            }
         });
-        upstream = upstream.body(reqwest::Body::wrap_stream(pieces));
+        upstream = upstream.body(match fault {
+            Some(Fault::RequestCut(at)) => reqwest::Body::wrap_stream(fault::cut(pieces, at)),
+            _ => reqwest::Body::wrap_stream(pieces),
+        });
     }
     let mut response = Response::new(Body::empty());
     match upstream.send().await {
@@ -211,6 +287,5 @@ async fn pass_on(State(shared): State<Arc<Shared>>, request: Request) -> Respons
             *response.status_mut() = StatusCode::BAD_GATEWAY;
         }
     }
-    note.status.store(response.status().as_u16(), Ordering::Relaxed);
     response
 }

@@ -231,7 +231,7 @@ async fn legs(
     published: &Published,
 ) -> Result<Result<[Leg; 2], String>, BenchError> {
     let destination = Registry::start(request.registry, &folder.join("destination")).await?;
-    let options = wire::Options { delay: request.round_trip / 2, cut_after: None };
+    let options = wire::Options { delay: request.round_trip / 2, ..wire::Options::default() };
     let near = Wire::to(source.address(), options.clone()).await?;
     let far = Wire::to(destination.address(), options).await?;
     let task = Task { program, folder, source: &near.host(), destination: &far.host(), published };

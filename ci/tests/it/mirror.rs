@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use ci::bench::corpus::Corpus;
 use ci::workflows;
 use images::mirror::declaration;
 use images::wire;
@@ -15,15 +16,44 @@ use world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_killed_anywhere_leaves_nothing_incomplete_and_the_next_completes_it() {
-    let mut world = World::new(wire::Options { delay: Duration::from_millis(1), cut_after: None }).await;
+    let wires = wire::Options { delay: Duration::from_millis(1), ..wire::Options::default() };
+    let mut world = World::new(wires).await;
     world.kill_many(8).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wires_that_break_delay_a_run_and_change_nothing() {
     let cut_after = Some(20_000..300_000);
-    let mut world = World::new(wire::Options { delay: Duration::from_millis(1), cut_after }).await;
+    let wires = wire::Options { delay: Duration::from_millis(1), cut_after, ..wire::Options::default() };
+    let mut world = World::new(wires).await;
     world.complete().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_was_killed_is_continued_where_it_was() {
+    // Two blobs of half the size.
+    const LARGE: u64 = 24 << 20;
+    let corpus = Corpus {
+        name: "large",
+        repositories: 1,
+        tags: 1,
+        architectures: vec!["amd64", "arm64"],
+        shared: LARGE as usize / 2,
+        common: 0,
+        own: (0, 0),
+        signed: true,
+    };
+    let wires = wire::Options { upload_limit: Some(LARGE / 2), ..wire::Options::default() };
+    let mut world = World::with(&corpus, wires).await;
+    world.kill_uploading(LARGE / 2).await;
+    world.complete().await;
+    let [received, sent] = world.moved();
+    // What was under way when it was killed is lost.
+    assert!(
+        sent > LARGE / 4 && sent < LARGE / 4 * 3,
+        "{sent} bytes were sent after half of {LARGE} had been"
+    );
+    assert!(received < LARGE / 4 * 3, "{received} bytes came after half of {LARGE} had");
 }
 
 /// The commands of a workflow's steps that have one of these names.

@@ -10,6 +10,7 @@ use world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_250_times_at_random_points_it_completes_and_no_tag_names_anything_incomplete() {
-    let mut world = World::new(wire::Options { delay: Duration::from_millis(1), cut_after: None }).await;
+    let wires = wire::Options { delay: Duration::from_millis(1), ..wire::Options::default() };
+    let mut world = World::new(wires).await;
     world.kill_many(250).await;
 }

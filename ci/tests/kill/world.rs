@@ -9,7 +9,7 @@ use ci::bench::corpus::{Corpus, Published, publish};
 use images::client::{Client, Options, Repository};
 use images::document::{Index, Manifest, Raw, is_index};
 use images::registry::{self, Running, serve};
-use images::wire::{self, Wire};
+use images::wire::{self, Exchange, Wire};
 use tokio::process::{Child, Command};
 
 /// Longer than a busy machine needs for one run.
@@ -31,12 +31,6 @@ pub struct World {
 
 impl World {
     pub async fn new(wires: wire::Options) -> World {
-        let root = tempfile::tempdir().unwrap();
-        for folder in ["images", "ci/pipelines", "docker"] {
-            std::fs::create_dir_all(root.path().join(folder)).unwrap();
-        }
-        let client = Client::new(Options::default());
-        let source = serve(registry::Options::on_loopback(root.path().join("source"))).await.unwrap();
         let corpus = Corpus {
             name: "killed",
             repositories: 3,
@@ -47,7 +41,17 @@ impl World {
             own: (2, 30_000),
             signed: true,
         };
-        let published = publish(&corpus, &client, &source.host()).await.unwrap();
+        World::with(&corpus, wires).await
+    }
+
+    pub async fn with(corpus: &Corpus, wires: wire::Options) -> World {
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["images", "ci/pipelines", "docker"] {
+            std::fs::create_dir_all(root.path().join(folder)).unwrap();
+        }
+        let client = Client::new(Options::default());
+        let source = serve(registry::Options::on_loopback(root.path().join("source"))).await.unwrap();
+        let published = publish(corpus, &client, &source.host()).await.unwrap();
         let source_wire = Wire::to(source.address(), wires.clone()).await.unwrap();
         let destination =
             serve(registry::Options::on_loopback(root.path().join("destination"))).await.unwrap();
@@ -152,6 +156,28 @@ impl World {
             self.tags_are_complete().await;
         }
         self.complete().await;
+    }
+
+    /// Kills a run after it has sent so many bytes of blobs, where its wire lets no more pass. From then on it does.
+    pub async fn kill_uploading(&self, bytes: u64) {
+        let mut run = self.start(&["sync"]);
+        tokio::select! {
+            status = tokio::time::timeout(PATIENCE, run.wait()) => panic!("the run ends too early: {status:?}"),
+            () = self.destination_wire.uploaded(bytes) => {}
+        }
+        run.kill().await.unwrap();
+        self.tags_are_complete().await;
+        self.destination_wire.lift_upload_limit();
+        self.source_wire.forget();
+        self.destination_wire.forget();
+    }
+
+    /// Bytes of blobs that came from the source and went to the destination.
+    pub fn moved(&self) -> [u64; 2] {
+        let blobs = |wire: &Wire, bytes: fn(&Exchange) -> u64| -> u64 {
+            wire.exchanges().iter().filter(|one| one.path.contains("/blobs/")).map(bytes).sum()
+        };
+        [blobs(&self.source_wire, |one| one.received), blobs(&self.destination_wire, |one| one.sent)]
     }
 
     /// Runs to the end; both sides are the same then, nothing was sent twice, and there is nothing left to do.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::credentials::Credential;
 use super::error::ClientError;
-use super::transport::{Host, READ_TIMEOUT, limited, shown};
+use super::transport::{Host, limited, shown};
 use super::{Scopes, redirect};
 
 /// A token says for how long it is good; if not, for this long.
@@ -142,7 +142,7 @@ async fn fetch(
         request = request.header(AUTHORIZATION, basic_header(user, password));
     }
     let response = request
-        .timeout(READ_TIMEOUT)
+        .timeout(host.silence)
         .send()
         .await
         .map_err(|error| failed(error.without_url().to_string()))?;

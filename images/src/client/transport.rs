@@ -27,8 +27,6 @@ const CHALLENGES: usize = 2;
 const ERROR_LIMIT: usize = 64 << 10;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Silence on an open connection that is taken for its end; also how long a small answer may take from its first byte to its last.
-pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes a second below which an upload is taken for stuck. What has arrived is not sent again.
 const SLOWEST: u64 = 32 << 10;
 
@@ -42,6 +40,8 @@ pub(super) struct Host {
     pub http: reqwest::Client,
     /// For bodies of any size that come to us: silence ends them, length does not.
     downloads: reqwest::Client,
+    /// How long it may say nothing.
+    pub silence: Duration,
     pub private_redirects: bool,
     credentials: Credentials,
     known: tokio::sync::Mutex<Known>,
@@ -74,7 +74,8 @@ pub(super) enum Action {
 }
 
 impl Host {
-    pub fn new(name: &str, options: &HostOptions, credentials: Credentials) -> Result<Host, ClientError> {
+    pub fn new(name: &str, options: &HostOptions, all: &Options) -> Result<Host, ClientError> {
+        let Options { credentials, silence, .. } = all;
         let unusable = |problem: String| ClientError::Host { registry: name.to_string(), problem };
         let address = if name == "docker.io" { "registry-1.docker.io" } else { name };
         let secure: Url =
@@ -95,14 +96,15 @@ impl Host {
         };
         let tls = base.scheme() == "https";
         let http = http_client(options, is_neighbour, tls, None).map_err(unusable)?;
-        let downloads = http_client(options, is_neighbour, tls, Some(READ_TIMEOUT)).map_err(unusable)?;
+        let downloads = http_client(options, is_neighbour, tls, Some(*silence)).map_err(unusable)?;
         Ok(Host {
             name: name.to_string(),
             base,
             http,
             downloads,
+            silence: *silence,
             private_redirects: options.private_redirects,
-            credentials,
+            credentials: credentials.clone(),
             known: tokio::sync::Mutex::default(),
             windows: Mutex::default(),
             remaining: Mutex::default(),
@@ -325,7 +327,7 @@ impl Client {
             let builder = match request.action {
                 Action::Download => host.downloads.request(method.clone(), url.clone()),
                 Action::Read | Action::Write => {
-                    host.http.request(method.clone(), url.clone()).timeout(READ_TIMEOUT)
+                    host.http.request(method.clone(), url.clone()).timeout(host.silence)
                 }
             };
             let mut builder = builder.headers(request.headers.clone());
@@ -405,7 +407,7 @@ impl Client {
         let at_home = redirect::check(&host.base, &url, host.private_redirects)?;
         host.wait_for_window(action).await;
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        let patience = READ_TIMEOUT + Duration::from_secs(length.unwrap_or_default() / SLOWEST);
+        let patience = host.silence + Duration::from_secs(length.unwrap_or_default() / SLOWEST);
         let request = host.http.request(method.clone(), url.clone()).timeout(patience);
         let mut builder = request.headers(headers).body(body);
         let authorization = match at_home {

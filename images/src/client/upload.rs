@@ -18,6 +18,7 @@ use tokio_util::io::ReaderStream;
 use super::arrival::Arriving;
 use super::download::Progress;
 use super::error::ClientError;
+use super::ledger::{Entry, Ledger};
 use super::retry::Trouble;
 use super::transport::{Action, Failed, Host, Request, location, protocol, refused};
 use super::{Client, Repository, Scopes, redirect};
@@ -60,15 +61,63 @@ impl Repository {
         mount_from: Option<&str>,
         progress: &Progress,
     ) -> Result<Moved, ClientError> {
-        let mut session = match self.begin(blob, mount_from).await? {
-            Begun::Mounted => return Ok(Moved::Mounted),
-            Begun::Session(session) => session,
-        };
+        match self.begin(blob, mount_from, None).await? {
+            Begun::Mounted => Ok(Moved::Mounted),
+            Begun::Session(session) => self.upload(*session, 0, blob, source, progress).await,
+        }
+    }
+
+    /// Sends a blob as [`Repository::push_blob`] does, from where an earlier process was interrupted, as far as the registry still knows.
+    pub async fn push_blob_continued(
+        &self,
+        blob: &Descriptor,
+        source: &Source,
+        ledger: &Ledger,
+        progress: &Progress,
+    ) -> Result<Moved, ClientError> {
+        let mut entry = ledger.entry(self.registry(), &self.name, &blob.digest);
+        if let Some(location) = entry.as_mut().and_then(Entry::location) {
+            let mut session = self.session(location, 0, entry.take());
+            session.is_inherited = true;
+            // A registry that does not know it any more may say so in any way.
+            match session.ask(self).await {
+                Ok(Some(arrived)) if arrived <= blob.size => {
+                    return self.upload(session, arrived, blob, source, progress).await;
+                }
+                Ok(_) | Err(_) => entry = session.entry.take(),
+            }
+        }
+        match self.begin(blob, None, entry).await? {
+            Begun::Mounted => Ok(Moved::Mounted),
+            Begun::Session(session) => self.upload(*session, 0, blob, source, progress).await,
+        }
+    }
+
+    /// Sends everything from `at` on.
+    async fn upload(
+        &self,
+        mut session: Session,
+        mut at: u64,
+        blob: &Descriptor,
+        source: &Source,
+        progress: &Progress,
+    ) -> Result<Moved, ClientError> {
         let mut piece = self.client.options().piece;
-        let (mut at, mut furthest) = (0, 0);
+        let mut furthest = at;
         let mut attempt = 1;
         loop {
-            let outcome = self.step(&mut session, blob, source, at, piece, progress).await?;
+            let outcome = match self.step(&mut session, blob, source, at, piece, progress).await {
+                // What an earlier process sent was not what it should have been.
+                Err(ClientError::Refused { .. }) if session.is_inherited => {
+                    match self.begin(blob, None, session.entry.take()).await? {
+                        Begun::Mounted => return Ok(Moved::Mounted),
+                        Begun::Session(fresh) => session = *fresh,
+                    }
+                    at = 0;
+                    continue;
+                }
+                outcome => outcome?,
+            };
             let failed = match outcome {
                 Step::Done => {
                     session.done();
@@ -106,9 +155,9 @@ impl Repository {
                     return Ok(Moved::Uploaded);
                 }
                 _ => {
-                    session = match self.begin(blob, None).await? {
+                    session = match self.begin(blob, None, session.entry.take()).await? {
                         Begun::Mounted => return Ok(Moved::Mounted),
-                        Begun::Session(session) => session,
+                        Begun::Session(session) => *session,
                     };
                     0
                 }
@@ -121,7 +170,7 @@ impl Repository {
 
     /// Gets a blob from another repository of the same registry, if the registry does that. Nothing is sent.
     pub async fn mount(&self, blob: &Descriptor, from: &str) -> Result<bool, ClientError> {
-        match self.begin(blob, Some(from)).await? {
+        match self.begin(blob, Some(from), None).await? {
             Begun::Mounted => Ok(true),
             // Dropping the upload cancels it.
             Begun::Session(_) => Ok(false),
@@ -129,7 +178,12 @@ impl Repository {
     }
 
     /// Opens an upload, or gets the blob mounted. A registry that does not mount opens an upload instead, and that one is used.
-    async fn begin(&self, blob: &Descriptor, mount_from: Option<&str>) -> Result<Begun, ClientError> {
+    async fn begin(
+        &self,
+        blob: &Descriptor,
+        mount_from: Option<&str>,
+        entry: Option<Entry>,
+    ) -> Result<Begun, ClientError> {
         let mut url = self.url("blobs/uploads/")?;
         let mut scopes = self.push();
         if let Some(from) = mount_from {
@@ -147,18 +201,26 @@ impl Repository {
                 let least = response.headers().get(CHUNK_MIN_LENGTH);
                 let least_piece =
                     least.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or_default();
-                Ok(Begun::Session(Session {
-                    client: self.client.clone(),
-                    host: self.host.clone(),
-                    scopes: self.push(),
-                    url: target,
-                    least_piece,
-                    open: true,
-                }))
+                let mut session = self.session(target, least_piece, entry);
+                session.note();
+                Ok(Begun::Session(Box::new(session)))
             }
             // Some refuse to mount what they do not have instead of opening an upload.
-            _ if mount_from.is_some() => Box::pin(self.begin(blob, None)).await,
+            _ if mount_from.is_some() => Box::pin(self.begin(blob, None, entry)).await,
             _ => Err(refused(&self.host, &Method::POST, response).await),
+        }
+    }
+
+    fn session(&self, url: Url, least_piece: u64, entry: Option<Entry>) -> Session {
+        Session {
+            client: self.client.clone(),
+            host: self.host.clone(),
+            scopes: self.push(),
+            url,
+            least_piece,
+            open: true,
+            is_inherited: false,
+            entry,
         }
     }
 
@@ -208,7 +270,7 @@ impl Repository {
 
 enum Begun {
     Mounted,
-    Session(Session),
+    Session(Box<Session>),
 }
 
 enum Step {
@@ -222,7 +284,7 @@ enum Step {
     Failed(Failed),
 }
 
-/// An open upload; cancelled when it is dropped unfinished.
+/// An open upload. Dropped unfinished, it is cancelled, unless it is written down for another process.
 struct Session {
     client: Client,
     host: Arc<Host>,
@@ -230,15 +292,27 @@ struct Session {
     url: Url,
     least_piece: u64,
     open: bool,
+    /// An earlier process began it; nobody can say what it sent.
+    is_inherited: bool,
+    entry: Option<Entry>,
 }
 
 impl Session {
+    fn note(&mut self) {
+        if let Some(entry) = &mut self.entry {
+            entry.note(&self.url);
+        }
+    }
+
     /// Goes where the last answer points; an answer without `Location` means "as before".
     fn follow(&mut self, response: &Response) -> Result<(), ClientError> {
         if response.headers().contains_key(reqwest::header::LOCATION) {
             let target = location(&self.url, response.headers())?;
             redirect::check(&self.host.base, &target, self.host.private_redirects)?;
-            self.url = target;
+            if self.url != target {
+                self.url = target;
+                self.note();
+            }
         }
         Ok(())
     }
@@ -257,13 +331,16 @@ impl Session {
 
     fn done(&mut self) {
         self.open = false;
+        if let Some(entry) = self.entry.take() {
+            entry.forget();
+        }
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        if self.open {
+        if self.open && self.entry.is_none() {
             let (client, host) = (self.client.clone(), self.host.clone());
             let request = Request::new(Method::DELETE, self.url.clone(), self.scopes.clone(), Action::Write);
             // A registry forgets abandoned uploads by itself; this is only polite.

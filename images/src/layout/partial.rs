@@ -20,7 +20,7 @@ impl Layout {
     /// Opens what has arrived of a blob, or begins it. While another process is at it, a file of our own.
     pub fn partial(&self, digest: &Digest) -> Result<Partial, LayoutError> {
         let target = self.blob_path(digest);
-        let staging = self.dir.join(".staging");
+        let staging = self.staging();
         let shared = staging.join(format!("{}-{}.part", digest.algorithm().name(), digest.hex()));
         let own = staging.join(format!("{}.part", uuid::Uuid::new_v4()));
         for path in [shared, own] {

@@ -12,7 +12,7 @@ use super::declaration::Repository;
 use super::error::{MirrorFailure, failed};
 use super::survey::Survey;
 use super::{MirrorEvent, Observer};
-use crate::client::{Arrival, Client, ClientError, Moved, Progress, Source, arrival};
+use crate::client::{Arrival, Client, ClientError, Ledger, Moved, Progress, Source, arrival};
 use crate::digest::Digest;
 use crate::document::{Descriptor, empty};
 use crate::layout::Layout;
@@ -241,7 +241,8 @@ async fn arrive(
     let (source, quiet): (_, Progress) = (Source::Arriving(arriving), Arc::new(|_| {}));
     // Sent while it arrives; whichever fails ends the other.
     let (fetched, sent) = tokio::try_join!(fetch(client, cache, blob, sources, observer, arrival), async {
-        destination.push_blob(blob, &source, None, &quiet).await.map_err(failed())
+        let ledger = Ledger::new(cache.staging());
+        destination.push_blob_continued(blob, &source, &ledger, &quiet).await.map_err(failed())
     })?;
     moves.fetched += usize::from(fetched > 0);
     moves.fetched_bytes += fetched;

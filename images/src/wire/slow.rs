@@ -105,12 +105,15 @@ async fn pump(
                 Ok(0) | Err(_) => return End::Ended,
                 Ok(length) => lived += length as u64,
             }
-            if lived > life {
-                return End::Broken;
-            }
+            // What came before it broke arrives: who tries again and again gets further each time.
+            let beyond = usize::try_from(lived.saturating_sub(life)).unwrap_or(usize::MAX);
+            buffer.truncate(buffer.len().saturating_sub(beyond));
             let due = (Instant::now() + delay).max(begin);
             if sender.send((due, buffer.split().freeze())).await.is_err() {
                 return End::Ended;
+            }
+            if beyond > 0 {
+                return End::Broken;
             }
         }
     };

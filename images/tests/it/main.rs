@@ -32,3 +32,7 @@ mod hostile;
 // Images from registry to registry.
 #[cfg(test)]
 mod mirror;
+// Images over wires on which things happen.
+#[cfg(test)]
+#[path = "../faults/rounds.rs"]
+mod rounds;
