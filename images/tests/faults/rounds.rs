@@ -15,8 +15,8 @@ use images::registry::{self, Running, serve};
 use images::wire::{self, Faults, Wire};
 use serde_json::json;
 
-/// Rounds side by side.
-const SIDE_BY_SIDE: usize = 12;
+/// Rounds side by side. Both ends of every connection are in this process, which may have a thousand files open.
+const SIDE_BY_SIDE: usize = 4;
 /// Runs after which a wire has no faults left, each of which has the chance to end a run.
 const RUNS: usize = 40;
 /// Between two looks at the destination while a run is under way.
