@@ -5,7 +5,7 @@ use std::path::Path;
 
 use images::Recipes;
 use images::mirror::{Lock, LockError};
-use images::policy::{self, Mention, Policy, PolicyError, TreeError};
+use images::policy::{self, Finding, Mention, Policy, PolicyError, TreeError};
 use images::recipe::{self, RecipeError};
 use kind::ClusterSpec;
 use manifests::{Components, LoadError, Mistake};
@@ -41,6 +41,8 @@ pub struct Provenance {
     pub mentions: Vec<Mention>,
     /// Names of images the workspace builds itself.
     pub own: BTreeSet<String>,
+    /// What is to be said when the mirror has no lock.
+    pub unlocked: Option<Finding>,
 }
 
 /// A declaration could not be read.
@@ -111,6 +113,7 @@ fn load_provenance(root: &Path) -> Result<Provenance, DeclarationError> {
         policy: policy::load(root)?,
         mentions: policy::collect(root)?,
         own: recipe::load(root)?.names().map(str::to_owned).collect(),
+        unlocked: policy::unlocked(root),
     })
 }
 

@@ -1,4 +1,5 @@
-//! Workflows for GitHub, out of what is declared anyway: the pipelines on a machine of each architecture, and the scheduled mirror. Pure.
+//! Workflows for GitHub, out of what is declared anyway: the pipelines on a machine of each architecture, the scheduled mirror,
+//! and the release. Pure.
 //!
 //! They only call commands that anybody can run. `cargo xtask codegen` writes them, and its `--check` finds those that are stale.
 
@@ -31,6 +32,18 @@ pub fn pipelines(specs: &[Spec], recipes: &Recipes) -> String {
     text += "on:\n  push:\n    branches: [main]\n  pull_request:\n\n";
     text += "permissions:\n  contents: read\n\n";
     text += "concurrency:\n  group: ci-${{ github.ref }}\n  cancel-in-progress: ${{ github.event_name == 'pull_request' }}\n\n";
+    text += "jobs:\n";
+    text += &tried(specs, recipes);
+    let _ = write!(
+        text,
+        "      - name: Keep what the runs left\n        if: always()\n        uses: {UPLOAD}\n        with:\n          name: slipway-${{{{ matrix.architecture }}}}\n          path: |\n            target/slipway/20*/\n          if-no-files-found: ignore\n          retention-days: 14\n"
+    );
+    text
+}
+
+/// The job that runs every pipeline on a machine of each architecture.
+fn tried(specs: &[Spec], recipes: &Recipes) -> String {
+    let mut text = String::new();
     let declared: BTreeSet<&str> = recipes
         .names()
         .filter_map(|name| recipes.get(name))
@@ -39,7 +52,7 @@ pub fn pipelines(specs: &[Spec], recipes: &Recipes) -> String {
     let all: Duration = specs.iter().map(|spec| spec.deadline).sum();
     let _ = write!(
         text,
-        "jobs:\n  pipelines:\n    name: pipelines (${{{{ matrix.architecture }}}})\n    strategy:\n      fail-fast: false\n      matrix:\n        include:\n"
+        "  pipelines:\n    name: pipelines (${{{{ matrix.architecture }}}})\n    strategy:\n      fail-fast: false\n      matrix:\n        include:\n"
     );
     for (architecture, runner) in RUNNERS.into_iter().filter(|(name, _)| declared.contains(name)) {
         let _ = writeln!(text, "          - architecture: {architecture}\n            runner: {runner}");
@@ -58,10 +71,6 @@ pub fn pipelines(specs: &[Spec], recipes: &Recipes) -> String {
             minutes(spec.deadline) + 5
         );
     }
-    let _ = write!(
-        text,
-        "      - name: Keep what the runs left\n        if: always()\n        uses: {UPLOAD}\n        with:\n          name: slipway-${{{{ matrix.architecture }}}}\n          path: |\n            target/slipway/20*/\n          if-no-files-found: ignore\n          retention-days: 14\n"
-    );
     text
 }
 
@@ -98,6 +107,45 @@ pub fn mirror(mirror: &Mirror) -> String {
     text += JUDGE;
     text
 }
+
+/// A tag `v…` that passed every pipeline becomes images in the registry, signed where there is a key, and a release that names them by digest.
+pub fn release(specs: &[Spec], recipes: &Recipes, registry: &str) -> String {
+    let mut text = head(&format!("{FOLDER}, images/images.toml and images/registries.toml"), "Release");
+    text += "on:\n  push:\n    tags: [\"v*\"]\n\n";
+    text += "permissions:\n  contents: read\n\n";
+    text += "# A release that is under way is finished.\n";
+    text += "concurrency:\n  group: release-${{ github.ref }}\n  cancel-in-progress: false\n\n";
+    text += "jobs:\n";
+    text += &tried(specs, recipes);
+    let _ = write!(
+        text,
+        "  publish:\n    needs: pipelines\n    runs-on: ubuntu-24.04\n    timeout-minutes: 90\n    # To make the release; images go where the secrets below let in.\n    permissions:\n      contents: write\n    steps:\n"
+    );
+    text += &prepare("release");
+    text += "      - name: What other architectures are compiled with\n        run: rustup component add rust-src\n";
+    text += &login(registry.split('/').next().unwrap_or(registry), "the images go there");
+    text += &PUBLISH.replace("{registry}", registry);
+    text
+}
+
+const PUBLISH: &str = r#"      - name: Build, prove, push and sign the images
+        env:
+          SIGN_KEY: ${{ secrets.RELEASE_SIGN_KEY }}
+        run: |
+          sign=()
+          if [ -n "$SIGN_KEY" ]; then
+            (umask 077; printf '%s\n' "$SIGN_KEY" > "$RUNNER_TEMP/release.key")
+            sign=(--sign-key "$RUNNER_TEMP/release.key")
+          fi
+          code=0
+          cargo xtask build-images --prove --push "{registry}:$GITHUB_REF_NAME" "${sign[@]}" --json > "$RUNNER_TEMP/images.json" || code=$?
+          rm -f "$RUNNER_TEMP/release.key"
+          exit "$code"
+      - name: Make the release
+        env:
+          GH_TOKEN: ${{ github.token }}
+        run: gh release create "$GITHUB_REF_NAME" "$RUNNER_TEMP/images.json" --verify-tag --generate-notes
+"#;
 
 const PLAN: &str = r#"      - name: Plan
         run: |
@@ -241,10 +289,29 @@ mod tests {
     }
 
     #[test]
+    fn a_release_is_what_passed_every_pipeline_and_only_its_last_job_may_write() {
+        let specs = ["test", "e2e"].map(|name| spec::load(root(), name).unwrap());
+        let text = release(&specs, &images::recipe::load(root()).unwrap(), "registry.example/team");
+        assert!(text.contains("on:\n  push:\n    tags: [\"v*\"]\n"), "{text}");
+        let (before, publish) = text.split_once("  publish:\n    needs: pipelines\n").expect("the last job");
+        assert!(before.contains("run: cargo xtask e2e\n") && !before.contains("write"), "{before}");
+        assert!(!before.contains("secrets."), "{before}");
+        assert_eq!(publish.matches(": write\n").count(), 1);
+        let steps = [
+            "secrets.REGISTRY_EXAMPLE_PASSWORD",
+            "build-images --prove --push \"registry.example/team:$",
+            "gh release",
+        ];
+        assert!(steps.map(|step| publish.find(step).expect("a step")).is_sorted(), "{publish}");
+    }
+
+    #[test]
     fn actions_are_pinned_by_commit() {
         let mirror = images::mirror::declaration::load(root()).unwrap();
         let specs = [spec::load(root(), "test").unwrap()];
-        let text = self::mirror(&mirror) + &pipelines(&specs, &images::recipe::load(root()).unwrap());
+        let recipes = images::recipe::load(root()).unwrap();
+        let text =
+            self::mirror(&mirror) + &pipelines(&specs, &recipes) + &release(&specs, &recipes, "r.example");
         let used: Vec<&str> =
             text.lines().filter_map(|line| line.split_once("uses: ")).map(|(_, it)| it).collect();
         assert!(used.len() > 4, "{used:?}");

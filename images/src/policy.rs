@@ -12,6 +12,7 @@ mod pattern;
 mod registries;
 mod sarif;
 mod tree;
+mod unlocked;
 mod yaml;
 
 use std::fmt;
@@ -24,6 +25,7 @@ pub use pattern::Pattern;
 pub use registries::{Exception, FILE, Policy, PolicyError, Prohibition, Tier, load, parse};
 pub use sarif::sarif;
 pub use tree::{TreeError, collect};
+pub use unlocked::unlocked;
 
 /// Where in a workspace an image is named; decides which rules apply to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
@@ -80,11 +82,13 @@ pub enum Rule {
     ExceptionReviewOverdue,
     /// Nothing needs the exception.
     ExceptionUnused,
+    /// What is declared as mirrored has never been: there are no approved copies.
+    MirrorNotLocked,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 10] = [
+    pub const ALL: [Rule; 11] = [
         Rule::ProhibitedRegistry,
         Rule::UnapprovedRegistry,
         Rule::ShortName,
@@ -95,6 +99,7 @@ impl Rule {
         Rule::ExceptionExpiresSoon,
         Rule::ExceptionReviewOverdue,
         Rule::ExceptionUnused,
+        Rule::MirrorNotLocked,
     ];
 
     /// Its name.
@@ -110,6 +115,7 @@ impl Rule {
             Rule::ExceptionExpiresSoon => "exception-expires-soon",
             Rule::ExceptionReviewOverdue => "exception-review-overdue",
             Rule::ExceptionUnused => "exception-unused",
+            Rule::MirrorNotLocked => "mirror-not-locked",
         }
     }
 
@@ -123,9 +129,10 @@ impl Rule {
             | Rule::UnresolvedArgument
             | Rule::MalformedReference
             | Rule::ExceptionExpired => Severity::Error,
-            Rule::ExceptionExpiresSoon | Rule::ExceptionReviewOverdue | Rule::ExceptionUnused => {
-                Severity::Warning
-            }
+            Rule::ExceptionExpiresSoon
+            | Rule::ExceptionReviewOverdue
+            | Rule::ExceptionUnused
+            | Rule::MirrorNotLocked => Severity::Warning,
         }
     }
 }

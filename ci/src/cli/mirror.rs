@@ -89,6 +89,20 @@ fn image(text: &str) -> Result<(Repository, Option<String>), Failure> {
     Ok((Repository { registry: reference.registry, name: reference.repository }, reference.tag))
 }
 
+/// Nothing is proven, and nothing carried, by a lock of nothing.
+fn something_locked(desk: &Desk, doing: &str) -> Result<(), Failure> {
+    match desk.lock.images.is_empty() {
+        false => Ok(()),
+        true => {
+            let message = format!("{doing}: {} has no images", mirror::lock::FILE);
+            Err(Failure::says(Reason::Drift, message, Some(SYNC.to_owned())))
+        }
+    }
+}
+
+/// The command that makes a lock.
+const SYNC: &str = "make the lock: cargo xtask mirror sync";
+
 fn told(failures: &[MirrorFailure]) -> Vec<serde_json::Value> {
     failures.iter().map(one).collect()
 }

@@ -54,7 +54,8 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let recipes = recipe::load(&workspace.root).map_err(|error| declaration(&error))?;
     let mentions = policy::collect(&workspace.root).map_err(|error| declaration(&error))?;
     let own: BTreeSet<String> = recipes.names().map(str::to_owned).collect();
-    let findings = policy::check(&rules, &mentions, &own, Zoned::now().date());
+    let mut findings = policy::check(&rules, &mentions, &own, Zoned::now().date());
+    findings.extend(policy::unlocked(&workspace.root));
     match (arguments.json, arguments.sarif) {
         (true, _) => print_json(&json!({"references": mentions.len(), "findings": findings}))?,
         (_, true) => print_json(&policy::sarif(&findings))?,

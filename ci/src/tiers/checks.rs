@@ -13,10 +13,10 @@ use crate::requirements::Requirements;
 
 /// Every finding is told; those that violate the policy fail the tier.
 pub(super) fn policy(provenance: Option<&Provenance>, events: &EventSink) -> Result<(), Failure> {
-    let Some(Provenance { policy, mentions, own }) = provenance else { return Ok(()) };
+    let Some(Provenance { policy, mentions, own, unlocked }) = provenance else { return Ok(()) };
     let findings = images::policy::check(policy, mentions, own, Zoned::now().date());
     let (violations, warnings): (Vec<_>, Vec<_>) =
-        findings.iter().partition(|finding| finding.severity == Severity::Error);
+        findings.iter().chain(unlocked).partition(|finding| finding.severity == Severity::Error);
     for warning in warnings {
         let message = format!("{}:{}: {}", warning.file, warning.line, warning.message);
         events.emit(Event::Run(RunEvent::Warning { message, hint: Some(warning.fix.clone()) }));

@@ -22,6 +22,11 @@ impl Pattern {
         }
     }
 
+    /// The path of a registry everything below is meant of.
+    pub fn folder(&self) -> Option<&str> {
+        self.0.strip_suffix("/*").filter(|folder| folder.contains('/'))
+    }
+
     /// How specific the match with `registry/repository` is; `None` when there is none.
     pub fn matches(&self, repository: &str) -> Option<usize> {
         let prefix = match self.0.strip_suffix("/*") {

@@ -29,6 +29,13 @@ pub struct Policy {
     pub warn_days: u16,
 }
 
+impl Policy {
+    /// Where images of one's own go: the first approved folder of a registry.
+    pub fn own_place(&self) -> Option<&str> {
+        self.tiers.iter().flat_map(|tier| &tier.registries).find_map(Pattern::folder)
+    }
+}
+
 /// One group of approved registries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Tier {

@@ -10,7 +10,7 @@ use images::sign::Signer;
 use serde_json::json;
 
 use super::progress::Progress;
-use super::{Desk, ended, image, observed, one, shown, tell, told};
+use super::{Desk, ended, image, observed, one, shown, something_locked, tell, told};
 use crate::cli::{Outcome, print, print_json, unforeseen};
 
 /// Show what a run would do, and how many metered reads that takes
@@ -174,6 +174,7 @@ pub(super) async fn rollback(mut desk: Desk, arguments: &RollbackArguments) -> O
         let hint = format!("write `{}:<tag>`", arguments.image);
         return Err(Failure::says(Reason::Usage, "roll back: no tag is named", Some(hint)).into());
     };
+    something_locked(&desk, "roll back")?;
     let root = desk.workspace.root.clone();
     let moved = mirror::rollback(&desk.client, &mut desk.lock, &root, &repository, &tag).await;
     match moved {

@@ -10,7 +10,7 @@ use images::mirror::{Lock, Observer, Repository, Standing};
 use serde_json::json;
 
 use super::progress::Progress;
-use super::{Desk, ended, one, shown};
+use super::{Desk, ended, one, shown, something_locked};
 use crate::cli::{Outcome, print, print_json};
 
 /// Write everything the lock names to an OCI layout, to be carried where there is no network
@@ -71,6 +71,7 @@ fn unusable(error: &BundleError) -> Failure {
 
 pub(super) async fn bundle(desk: &Desk, arguments: &BundleArguments) -> Outcome {
     let BundleArguments { directory, since, json } = arguments;
+    something_locked(desk, "bundle the mirror")?;
     let since = match since {
         None => None,
         Some(file) => {

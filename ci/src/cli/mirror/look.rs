@@ -10,7 +10,7 @@ use images::sign::PublicKey;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Desk, ended, image, one, shown, tell};
+use super::{Desk, ended, image, one, shown, something_locked, tell};
 use crate::cli::{Outcome, print, print_json};
 
 /// Prove that the destination has everything the lock names, and that anybody may pull it
@@ -23,7 +23,7 @@ Examples:
   cargo xtask mirror verify                        as anybody may
   cargo xtask mirror verify --key mirror.pub       each copy also has to say, signed, where it came from
 
-Exit codes: 0 all of it is there, 10 something differs from the lock, 11 to 14 a registry could not be asked"
+Exit codes: 0 all of it is there, 10 something differs from the lock or there is no lock, 11 to 14 a registry could not be asked"
 )]
 pub(super) struct VerifyArguments {
     /// Use credentials: for destinations that are not public
@@ -60,6 +60,7 @@ pub(super) struct WhyArguments {
 }
 
 pub(super) async fn verify(desk: &Desk, arguments: &VerifyArguments) -> Outcome {
+    something_locked(desk, "verify the mirror")?;
     let anonymous = Client::new(Options::default());
     let client = if arguments.authenticated { &desk.client } else { &anonymous };
     let key = arguments.key.as_deref().map(PublicKey::read).transpose();
