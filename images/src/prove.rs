@@ -74,7 +74,7 @@ pub fn prove(
     let anywhere = std::env::temp_dir();
     let place = tempfile::Builder::new().prefix("prove-it-somewhere-else-").tempdir_in(&anywhere);
     let place = place.map_err(io_error("make a directory in", &anywhere))?;
-    let root = place.path().join("another-workspace");
+    let root = furnish_above(&plan.root, place.path())?.join("another-workspace");
     copy_sources(&plan.root, &root)?;
     let home = place.path().join("home");
     let cargo_home = furnish_home(&home)?;
@@ -125,6 +125,31 @@ fn elsewhere(plan: &BuildPlan, root: &Path, home: &Path, cargo_home: &Path) -> B
     second
 }
 
+/// cargo also reads the configuration of the folders above a workspace; the copy gets the same above it. Gives the folder for the workspace.
+fn furnish_above(workspace: &Path, place: &Path) -> Result<PathBuf, ProveError> {
+    let home = crate::toolchain::cargo_home();
+    let above: Vec<&Path> = workspace.ancestors().skip(1).collect();
+    let mut folder = place.join("above");
+    for ancestor in above.into_iter().rev() {
+        let from = ancestor.join(".cargo");
+        let Some(config) =
+            ["config.toml", "config"].map(|name| from.join(name)).into_iter().find(|file| file.is_file())
+        else {
+            continue;
+        };
+        // That one is read as the configuration of the home.
+        if from == home {
+            continue;
+        }
+        folder.push("below");
+        let to = folder.join(".cargo");
+        fs::create_dir_all(&to).map_err(io_error("make the directory", &to))?;
+        fs::copy(&config, to.join(config.file_name().unwrap_or_default()))
+            .map_err(io_error("copy", &config))?;
+    }
+    Ok(folder)
+}
+
 /// A home of its own for cargo, where the crates that were downloaded are found under another path.
 fn furnish_home(home: &Path) -> Result<PathBuf, ProveError> {
     let cargo_home = home.join("cargo");
@@ -139,7 +164,7 @@ fn furnish_home(home: &Path) -> Result<PathBuf, ProveError> {
     Ok(cargo_home)
 }
 
-/// Everything but what was built and the history.
+/// Everything but the history and what was built, which cargo marks as a cache.
 fn copy_sources(from: &Path, to: &Path) -> Result<(), ProveError> {
     let mut open = vec![(from.to_path_buf(), to.to_path_buf())];
     while let Some((from_dir, to_dir)) = open.pop() {
@@ -148,7 +173,8 @@ fn copy_sources(from: &Path, to: &Path) -> Result<(), ProveError> {
             let path = entry.map_err(io_error("list", &from_dir))?.path();
             let name = path.file_name().unwrap_or_default();
             let target = to_dir.join(name);
-            if from_dir == from && (name == "target" || name == ".git") {
+            let apart = from_dir == from && (name == ".git" || name == "target");
+            if apart || path.join("CACHEDIR.TAG").is_file() {
                 continue;
             }
             if path.is_symlink() {

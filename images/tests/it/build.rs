@@ -213,6 +213,8 @@ async fn bill_of_materials_and_provenance_lie_beside_the_image_and_change_nothin
 fn a_second_build_under_other_circumstances_shows_what_depends_on_them() {
     let dir = tempfile::tempdir().unwrap();
     let root = workspace(dir.path());
+    // What cargo is told above the workspace counts as well.
+    fs::rename(root.join(".cargo"), dir.path().join(".cargo")).unwrap();
     fs::write(
         root.join("greeter/src/bin/other-tool.rs"),
         "fn main() { println!(\"built in {}\", env!(\"CARGO_MANIFEST_DIR\")) }",
