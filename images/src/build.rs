@@ -1,16 +1,15 @@
 //! Building: compile with cargo, pack layers, prove them, write the layout. Whatever did not change is not touched.
 //!
-//! `compile` runs cargo once per platform, `inputs` recognises what was packed before, `assemble` makes the documents, `parallel` uses every core
-//! for that.
+//! `compile` runs cargo once per platform, `entries` are what goes into layers, `inputs` recognises what was packed before, `assemble` makes the
+//! documents, `parallel` uses every core for that.
 
 mod assemble;
 mod compile;
+mod entries;
 mod inputs;
 mod parallel;
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -249,7 +248,7 @@ pub fn build(
         Some(container) => {
             in_parallel(&plan.images, |image| container::build(plan, &layout, image, container, observer))?
         }
-        None => assembled(plan, &layout, &sources, observer)?,
+        None => assemble::assemble(plan, &layout, &sources, observer)?,
     };
     for image in &images {
         observer(BuildEvent::Built(Box::new(image.clone())));
@@ -261,36 +260,6 @@ pub fn build(
         layout.prune()?;
     }
     Ok(images)
-}
-
-/// Every platform of every image side by side, those with the largest programs first, so that no core is left with one of them at the end.
-fn assembled(
-    plan: &BuildPlan,
-    layout: &Layout,
-    sources: &assemble::Sources<'_>,
-    observer: &(dyn Fn(BuildEvent) + Sync),
-) -> Result<Vec<BuiltImage>, BuildError> {
-    let of =
-        |position: usize| plan.images[position].platforms.iter().map(move |platform| (position, platform));
-    let mut order: Vec<(usize, &Platform)> = (0..plan.images.len()).flat_map(of).collect();
-    let size = |&(position, platform): &(usize, &Platform)| {
-        let program = (sources.binary)(&plan.images[position], platform);
-        // What cannot be read is reported where it is packed.
-        fs::metadata(program).map_or(0, |metadata| metadata.len())
-    };
-    order.sort_by_cached_key(|unit| Reverse(size(unit)));
-    let parts = in_parallel(&order, |&(position, platform)| {
-        assemble::part(plan, layout, &plan.images[position], platform, sources, observer)
-    })?;
-    let mut parts: BTreeMap<(usize, &Platform), assemble::Part> = order.into_iter().zip(parts).collect();
-    plan.images
-        .iter()
-        .enumerate()
-        .map(|(position, image)| {
-            let own = image.platforms.iter().filter_map(|platform| parts.remove(&(position, platform)));
-            assemble::join(layout, &image.recipe, own.collect())
-        })
-        .collect()
 }
 
 /// What cargo knows about the programs of each platform, where anybody wants to know it.

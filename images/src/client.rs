@@ -1,8 +1,9 @@
 //! A client of any registry: one repository at a time, manifests as the bytes they are, blobs in pieces.
 //!
 //! `transport` sends a request until it is answered for good: `auth` answers challenges, `retry` decides about trying again, `redirect` about
-//! following, `flow` how many are under way at once. `manifests`, `listing`, `upload` and `download` are what a repository can do, `arrival` lets an upload follow a download, `ledger` lets another process continue it. `credentials` and `hosts` are read once, by whoever
-//! makes the client; afterwards nothing looks at files or the environment.
+//! following, `flow` how many are under way at once. `manifests`, `listing`, `upload` and `download` are what a repository can do, `arrival` lets
+//! an upload follow a download, `ledger` lets another process continue it. `credentials` and `hosts` are read once, by whoever makes the client;
+//! afterwards nothing looks at files or the environment.
 //!
 //! Every body has a limit and every digest is checked. Credentials go to the registry and the token server it names, never along a
 //! redirect.

@@ -40,6 +40,7 @@ pub mod wire;
 
 pub mod digest;
 pub mod document;
+mod held;
 pub mod layout;
 pub mod located;
 pub mod reference;

@@ -1,6 +1,8 @@
 //! The long form of the test in `it/mirror.rs`: `slipway mirror sync` killed 250 times. Minutes, so it is run by name:
 //! `cargo test --workspace --test kill`.
 
+#[cfg(test)]
+#[expect(dead_code, reason = "the tests in `it` use more of it")]
 mod world;
 
 use std::time::Duration;

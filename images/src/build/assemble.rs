@@ -1,5 +1,6 @@
 //! From a recipe and a binary to layers, config, manifest and index in the layout.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -7,11 +8,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::entries::{self, NamedLayer};
 use super::inputs::{self, PackedLayer, Record};
+use super::parallel::in_parallel;
 use super::{BuildError, BuildEvent, BuiltImage, BuiltManifest};
-use crate::attest::audit;
 use crate::base::{self, Found};
-use crate::bundle::Bundle;
 use crate::document::{
     BASE_DIGEST, BASE_NAME, CONFIG, Descriptor, DescriptorPlatform, Empty, Execution, History, INDEX,
     ImageConfig, Index, MANIFEST, Manifest, Raw, Rootfs,
@@ -21,14 +22,11 @@ use crate::layout::Layout;
 use crate::plan::{BuildPlan, PlannedImage};
 use crate::platform::Platform;
 use crate::proof::{self, Layer, ProofRow};
-use crate::recipe::{EntryContent, Recipe};
+use crate::recipe::Recipe;
 use crate::reference::Reference;
 
 /// Annotation of a manifest: what packed its layers.
 const COMPRESSOR_ANNOTATION: &str = "dev.slipway.layer.compressor";
-
-/// A layer's name and what is in it.
-type NamedLayer = (String, Vec<Entry>);
 
 /// Says something about the program of an image for a platform.
 type Tells<'a, T> = &'a (dyn Fn(&PlannedImage, &Platform) -> T + Sync);
@@ -39,8 +37,38 @@ pub(super) struct Sources<'a> {
     pub audit: Tells<'a, Option<Arc<[u8]>>>,
 }
 
+/// Every platform of every image side by side, those with the largest programs first, so that no core is left with one of them at the end.
+pub(super) fn assemble(
+    plan: &BuildPlan,
+    layout: &Layout,
+    sources: &Sources<'_>,
+    observer: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<Vec<BuiltImage>, BuildError> {
+    let of =
+        |position: usize| plan.images[position].platforms.iter().map(move |platform| (position, platform));
+    let mut order: Vec<(usize, &Platform)> = (0..plan.images.len()).flat_map(of).collect();
+    let size = |&(position, platform): &(usize, &Platform)| {
+        let program = (sources.binary)(&plan.images[position], platform);
+        // What cannot be read is reported where it is packed.
+        fs::metadata(program).map_or(0, |metadata| metadata.len())
+    };
+    order.sort_by_cached_key(|unit| Reverse(size(unit)));
+    let parts = in_parallel(&order, |&(position, platform)| {
+        part(plan, layout, &plan.images[position], platform, sources, observer)
+    })?;
+    let mut parts: BTreeMap<(usize, &Platform), Part> = order.into_iter().zip(parts).collect();
+    plan.images
+        .iter()
+        .enumerate()
+        .map(|(position, image)| {
+            let own = image.platforms.iter().filter_map(|platform| parts.remove(&(position, platform)));
+            join(layout, &image.recipe, own.collect())
+        })
+        .collect()
+}
+
 /// One platform of an image, complete in the layout.
-pub(super) struct Part {
+struct Part {
     manifest: BuiltManifest,
     proof: Vec<ProofRow>,
     /// Whether its layers were packed and proven before.
@@ -50,7 +78,7 @@ pub(super) struct Part {
 }
 
 /// Packs, proves and describes one platform of an image.
-pub(super) fn part(
+fn part(
     plan: &BuildPlan,
     layout: &Layout,
     image: &PlannedImage,
@@ -63,7 +91,7 @@ pub(super) fn part(
     let base = base::find(plan, &recipe.base, platform)
         .map_err(|source| BuildError::Base { image: recipe.name.clone(), source })?;
     let audit = (sources.audit)(image, platform);
-    let layers = layer_entries(plan, recipe, (sources.binary)(image, platform));
+    let layers = entries::declared(plan, recipe, (sources.binary)(image, platform));
     let subject = Subject { plan, layout, recipe, platform, base: base.as_ref() };
     let (record, cached) = packed(&subject, layers, audit.as_deref(), observer)?;
     let manifest = BuiltManifest {
@@ -75,7 +103,7 @@ pub(super) fn part(
 }
 
 /// Makes the image of its platforms, in the order of the recipe.
-pub(super) fn join(layout: &Layout, recipe: &Recipe, parts: Vec<Part>) -> Result<BuiltImage, BuildError> {
+fn join(layout: &Layout, recipe: &Recipe, parts: Vec<Part>) -> Result<BuiltImage, BuildError> {
     let descriptors = parts.iter().map(|part| part.manifest.manifest.clone()).collect();
     let index = Raw::of(INDEX, &Index::new(descriptors)).map_err(document_error(recipe, "index"))?;
     layout.put(&index)?;
@@ -96,41 +124,6 @@ pub(super) fn join(layout: &Layout, recipe: &Recipe, parts: Vec<Part>) -> Result
         image.seconds += part.duration.as_secs_f64();
     }
     Ok(image)
-}
-
-/// The layers bottom to top: those of the recipe, then the binary.
-fn layer_entries(plan: &BuildPlan, recipe: &Recipe, binary: PathBuf) -> Vec<NamedLayer> {
-    let mut layers = Vec::new();
-    for layer in &recipe.layers {
-        let mut entries = Vec::new();
-        for entry in &layer.entries {
-            let content = match &entry.content {
-                EntryContent::Directory => Content::Directory,
-                EntryContent::Text(text) => Content::Bytes(text.clone().into_bytes()),
-                EntryContent::Source(source) => Content::File(plan.root.join(source)),
-                EntryContent::Bundle(bundle) => {
-                    entries.extend(bundled(*bundle, &entry.path, entry.mode));
-                    continue;
-                }
-            };
-            entries.push(Entry { path: entry.path.clone(), mode: entry.mode, content });
-        }
-        layers.push((layer.name.clone(), entries));
-    }
-    let program = Entry { path: recipe.entrypoint.clone(), mode: 0o755, content: Content::File(binary) };
-    layers.push(("program".to_string(), vec![program]));
-    layers
-}
-
-/// A bundle at a path: one file, or a directory that has the declared mode with files that can be read.
-fn bundled(bundle: Bundle, path: &str, mode: u32) -> Vec<Entry> {
-    let below = |(name, bytes): (String, Vec<u8>)| match name.as_str() {
-        "" => Entry { path: path.to_string(), mode, content: Content::Bytes(bytes) },
-        name => Entry { path: format!("{path}/{name}"), mode: 0o644, content: Content::Bytes(bytes) },
-    };
-    let directory = Entry { path: path.to_string(), mode, content: Content::Directory };
-    let directory = bundle.is_directory().then_some(directory);
-    directory.into_iter().chain(bundle.files().into_iter().map(below)).collect()
 }
 
 /// An image for one platform, while it is made.
@@ -165,7 +158,7 @@ fn packed(
     }
 
     observer(BuildEvent::Assembling { image: image.clone(), platform: platform.clone() });
-    let layers = loaded(recipe, layers, audit).map_err(|(path, source)| BuildError::Input {
+    let layers = entries::loaded(recipe, layers, audit).map_err(|(path, source)| BuildError::Input {
         image: image.clone(),
         path,
         source,
@@ -196,28 +189,6 @@ fn packed(
         tracing::warn!(%error, image, "cannot remember what was packed");
     }
     Ok((record, false))
-}
-
-/// Takes executables into memory, the program with the list of what is in it: what is packed, proven and started are the same bytes, whatever
-/// happens to the files meanwhile. The error names the file.
-fn loaded(
-    recipe: &Recipe,
-    mut layers: Vec<NamedLayer>,
-    audit: Option<&[u8]>,
-) -> Result<Vec<NamedLayer>, (PathBuf, io::Error)> {
-    for Entry { path, content, .. } in layers.iter_mut().flat_map(|(_, entries)| entries) {
-        let Content::File(file) = content else { continue };
-        let failed = |source| (file.clone(), source);
-        let mut bytes = match proof::is_executable(file).map_err(failed)? {
-            true => fs::read(&*file).map_err(failed)?,
-            false => continue,
-        };
-        if let Some(audit) = audit.filter(|_| *path == recipe.entrypoint) {
-            bytes = audit::embed(bytes, audit).map_err(|problem| failed(io::Error::other(problem)))?;
-        }
-        *content = Content::Bytes(bytes);
-    }
-    Ok(layers)
 }
 
 fn pack(layout: &Layout, recipe: &Recipe, name: &str, entries: &[Entry]) -> Result<PackedLayer, BuildError> {

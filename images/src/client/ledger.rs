@@ -3,14 +3,15 @@
 //! Only a place to begin from. What is written here may be stale or damaged; whoever continues asks the registry how much it has, and begins
 //! again when that does not work out.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 
 use reqwest::Url;
 
 use crate::digest::Digest;
+use crate::held::hold;
 
 /// A location is an address; more is a mistake.
 const LIMIT: u64 = 16 << 10;
@@ -42,20 +43,8 @@ impl Ledger {
         let mut options = File::options();
         // A location may hold a token of the upload's own.
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(&path).ok()?;
-        match file.try_lock() {
-            // Whoever had the lock may have finished, and removed the file since we opened it.
-            Ok(()) if is_at(&file, &path) => Some(Entry { file, path }),
-            Ok(()) | Err(TryLockError::WouldBlock | TryLockError::Error(_)) => None,
-        }
-    }
-}
-
-fn is_at(file: &File, path: &Path) -> bool {
-    let found = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(open), Ok(there)) => found(open) == found(there),
-        _ => false,
+        let file = hold(&options, &path).ok()??;
+        Some(Entry { file, path })
     }
 }
 

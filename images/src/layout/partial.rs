@@ -1,12 +1,13 @@
 //! A blob whose digest is known before it is there. What has arrived of it outlives the process: the next one continues.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Layout, LayoutError, io_error};
 use crate::digest::Digest;
+use crate::held::hold;
 
 /// What has arrived of a blob. Nobody else writes it; invisible until [`Partial::complete`].
 #[derive(Debug)]
@@ -25,24 +26,12 @@ impl Layout {
         let own = staging.join(format!("{}.part", uuid::Uuid::new_v4()));
         for path in [shared, own] {
             let mut options = File::options();
-            let file =
-                options.read(true).append(true).create(true).open(&path).map_err(io_error("open", &path))?;
-            match file.try_lock() {
-                // Whoever had the lock may have made the file a blob since we opened it.
-                Ok(()) if is_at(&file, &path) => return Ok(Partial { file, path, target }),
-                Ok(()) | Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(error)) => return Err(io_error("lock", &path)(error)),
+            options.read(true).append(true).create(true);
+            if let Some(file) = hold(&options, &path).map_err(io_error("open and lock", &path))? {
+                return Ok(Partial { file, path, target });
             }
         }
         Err(io_error("write a blob in", &staging)(io::ErrorKind::AlreadyExists.into()))
-    }
-}
-
-fn is_at(file: &File, path: &Path) -> bool {
-    let found = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(open), Ok(there)) => found(open) == found(there),
-        _ => false,
     }
 }
 

@@ -1,5 +1,10 @@
 //! The long form of the rounds in `it`: a thousand networks. Minutes, so it is run by name: `cargo test --workspace --test faults`.
 
+#[cfg(test)]
+#[expect(dead_code, reason = "other suites use more of it")]
+#[path = "../it/content.rs"]
+mod content;
+#[cfg(test)]
 mod rounds;
 
 #[tokio::test(flavor = "multi_thread")]

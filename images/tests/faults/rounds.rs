@@ -1,19 +1,21 @@
 //! Rounds of a mirror over wires on which things happen. Each seed is another network; the images are always the same.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use images::Digest;
 use images::client::{Client, Options, Repository, Source};
 use images::document::{
-    CONFIG, Descriptor, DescriptorPlatform, INDEX, Index, LAYER_GZIP, MANIFEST, Manifest, Raw, is_index,
+    CONFIG, Descriptor, DescriptorPlatform, INDEX, Index, LAYER_GZIP, Manifest, Raw, is_index,
 };
 use images::mirror::{Lock, Mirror, Observer, Run, declaration, observe, plan, sync, verify};
 use images::registry::{self, Running, serve};
 use images::wire::{self, Faults, Wire};
 use serde_json::json;
+
+use crate::content::{manifest, noise, quiet};
 
 /// Rounds side by side. Both ends of every connection are in this process, which may have a thousand files open.
 const SIDE_BY_SIDE: usize = 4;
@@ -66,13 +68,13 @@ impl World {
                 "created": "2026-01-01T00:00:00Z", "os": "linux", "architecture": architecture,
                 "rootfs": {"type": "layers", "diff_ids": []}, "for": [name, tag],
             });
-            let config = blob(&target, CONFIG, config.to_string().into_bytes()).await;
+            let config = blob(&target, CONFIG, config.to_string().into()).await;
             let mut descriptors = Vec::new();
             for seed in layers {
                 let seed = seed * 10 + architecture.len() as u64 + u64::from(architecture == "arm64");
                 descriptors.push(blob(&target, LAYER_GZIP, noise(60_000 / layers.len(), seed)).await);
             }
-            let raw = manifest(config, descriptors, None);
+            let raw = manifest(&config, &descriptors, None);
             target.put_manifest(&raw, &[]).await.unwrap();
             let platform =
                 DescriptorPlatform { os: "linux".into(), architecture: architecture.into(), variant: None };
@@ -80,10 +82,10 @@ impl World {
         }
         let index = Raw::of(INDEX, &Index::new(listed)).unwrap();
         target.put_manifest(&index, &[tag]).await.unwrap();
-        let about = blob(&target, "application/spdx+json", index.digest.hex().into()).await;
-        let sbom = manifest(about.clone(), vec![about.clone()], Some(index.descriptor()));
+        let about = blob(&target, "application/spdx+json", index.digest.hex().to_owned().into()).await;
+        let sbom = manifest(&about, std::slice::from_ref(&about), Some(index.descriptor()));
         target.put_manifest(&sbom, &[]).await.unwrap();
-        let signature = manifest(about, Vec::new(), None);
+        let signature = manifest(&about, &[], None);
         target.put_manifest(&signature, &[&signature_tag(&index)]).await.unwrap();
         index
     }
@@ -202,33 +204,8 @@ fn signature_tag(index: &Raw) -> String {
     format!("sha256-{}.sig", index.digest.hex())
 }
 
-async fn blob(repository: &Repository, media_type: &str, bytes: Vec<u8>) -> Descriptor {
+async fn blob(repository: &Repository, media_type: &str, bytes: Bytes) -> Descriptor {
     let blob = Descriptor::new(media_type, Digest::of(&bytes), bytes.len() as u64);
-    repository.push_blob(&blob, &Source::Bytes(bytes.into()), None, &(Arc::new(|_| ()) as _)).await.unwrap();
+    repository.push_blob(&blob, &Source::Bytes(bytes), None, &quiet()).await.unwrap();
     blob
-}
-
-fn manifest(config: Descriptor, layers: Vec<Descriptor>, subject: Option<Descriptor>) -> Raw {
-    let manifest = Manifest {
-        schema_version: 2,
-        media_type: Some(MANIFEST.to_owned()),
-        artifact_type: subject.as_ref().map(|_| "application/spdx+json".to_owned()),
-        config,
-        layers,
-        subject,
-        annotations: BTreeMap::new(),
-    };
-    Raw::of(MANIFEST, &manifest).unwrap()
-}
-
-/// Bytes that look random and are always the same.
-fn noise(size: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 24) as u8
-    };
-    (0..size).map(|_| next()).collect()
 }

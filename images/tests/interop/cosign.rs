@@ -7,7 +7,7 @@ use images::registry::{Options, serve};
 use images::sign::{Signer, sign};
 
 use crate::content::{client, layout};
-use crate::{destination, images_in, push_to};
+use crate::registries::{destination, images_in, push_to};
 
 fn openssl(arguments: &[&str]) {
     let output = Command::new("openssl").args(arguments).output().expect("these tests need openssl");

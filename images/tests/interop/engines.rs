@@ -12,7 +12,7 @@ use images::registry::{self, Running, serve};
 use images::{BuiltImage, Layout, build, recipe, toolchain};
 
 use crate::content::client;
-use crate::push_to;
+use crate::registries::push_to;
 use crate::workspace::workspace;
 
 /// A program that serves others; ends with the value.

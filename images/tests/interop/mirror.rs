@@ -9,7 +9,7 @@ use images::mirror::{self, Lock, Mirror, Observer, Run, declaration, observe, pl
 use images::registry::{self, serve};
 
 use crate::content::{blob, client, layout, manifest, noise, quiet};
-use crate::{Docker, images_in, push_to};
+use crate::registries::{Docker, images_in, push_to};
 
 /// One run: what was promoted.
 async fn run(root: &Path, mirror: &Mirror) -> mirror::Synced {
