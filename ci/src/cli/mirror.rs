@@ -48,10 +48,10 @@ struct Desk {
 
 pub(super) async fn run(arguments: Arguments) -> Outcome {
     let workspace = Workspace::find()?;
-    let declaration =
-        |error: &(dyn std::error::Error + 'static)| Failure::new(Reason::Declaration, error, None);
-    let mirror = mirror::declaration::load(&workspace.root).map_err(|error| declaration(&error))?;
-    let lock = Lock::load(&workspace.root).map_err(|error| declaration(&error))?;
+    let mirror = mirror::declaration::load(&workspace.root)
+        .map_err(|error| Failure::new(Reason::Declaration, &error, error.hint()))?;
+    let lock =
+        Lock::load(&workspace.root).map_err(|error| Failure::new(Reason::Declaration, &error, None))?;
     let desk = Desk { client: client()?, workspace, mirror, lock };
     match arguments.command {
         Command::Plan(arguments) => apply::plan(&desk, &arguments).await,

@@ -95,6 +95,18 @@ pub enum MirrorError {
     Wrong(Box<Located>),
 }
 
+impl MirrorError {
+    /// The edit or command that helps, unless the message has it already.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            MirrorError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => Some(format!(
+                "declare what is mirrored in {FILE}: `[[image]]` with `source`, `destination` and `tags`"
+            )),
+            MirrorError::Read { .. } | MirrorError::Wrong(_) => None,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {

@@ -43,13 +43,21 @@ pub enum MirrorFailure {
         /// The image.
         image: String,
     },
+    /// It is not mirrored.
+    #[error("roll back `{image}`: the lock does not name it")]
+    NotLocked {
+        /// The image.
+        image: String,
+        /// What the lock names in the same repository, or at all.
+        locked: Vec<String>,
+    },
     /// There is nothing to go back to.
-    #[error("roll back `{image}`: {problem}")]
+    #[error("roll back `{image}`: there is no previous digest under `{backup}`")]
     NoBackup {
         /// The image.
         image: String,
-        /// What is missing.
-        problem: String,
+        /// The tag that would have it.
+        backup: String,
     },
     /// The scanner does not let it pass, or did not run.
     #[error("scan `{image}`: {problem}")]
@@ -114,7 +122,9 @@ impl MirrorFailure {
                 }
             },
             MirrorFailure::Refused { .. } | MirrorFailure::Scan { .. } => Standing::Policy,
-            MirrorFailure::Moved { .. } | MirrorFailure::NoBackup { .. } => Standing::Drift,
+            MirrorFailure::Moved { .. }
+            | MirrorFailure::NotLocked { .. }
+            | MirrorFailure::NoBackup { .. } => Standing::Drift,
             MirrorFailure::Malformed { .. }
             | MirrorFailure::Unsigned { .. }
             | MirrorFailure::Key { .. }
@@ -128,9 +138,14 @@ impl MirrorFailure {
             MirrorFailure::Registry { source, .. } => source.hint(),
             MirrorFailure::Refused { objections, .. } => objections.first().map(Objection::hint),
             MirrorFailure::Moved { .. } => Some("run `cargo xtask mirror sync` again".to_owned()),
-            MirrorFailure::NoBackup { .. } => {
-                Some("only a tag that was moved by `mirror sync --update` has a previous digest".to_owned())
+            MirrorFailure::NotLocked { locked, .. } if locked.is_empty() => {
+                Some("make the lock: cargo xtask mirror sync".to_owned())
             }
+            MirrorFailure::NotLocked { locked, .. } => Some(format!("it names: {}", locked.join(", "))),
+            MirrorFailure::NoBackup { .. } => Some(
+                "only a tag that was moved has one; moving it is done by: cargo xtask mirror sync --update"
+                    .to_owned(),
+            ),
             MirrorFailure::Cache(error) => error.hint(),
             MirrorFailure::Key { source, .. } => source.hint(),
             MirrorFailure::Malformed { .. } | MirrorFailure::Scan { .. } | MirrorFailure::Unsigned { .. } => {

@@ -96,6 +96,8 @@ impl Action {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Plan {
+    /// Whether locked tags follow what upstream did.
+    pub update: bool,
     /// One step per tag, by destination and tag.
     pub steps: Vec<Step>,
 }
@@ -147,7 +149,7 @@ pub fn plan(rules: &[Rule], lock: &Lock, seen: &[Seen], update: bool) -> Plan {
             metered: 0,
         });
     }
-    Plan { steps: steps.into_values().collect() }
+    Plan { update, steps: steps.into_values().collect() }
 }
 
 fn action(locked: Option<&Locked>, seen: &Seen, update: bool) -> Action {

@@ -37,16 +37,15 @@ pub async fn rollback(
     tag: &str,
 ) -> Result<Promoted, RollbackError> {
     let image = name(destination, tag);
-    let nothing =
-        |problem: &str| MirrorFailure::NoBackup { image: image.clone(), problem: problem.to_owned() };
     let Some(mut locked) = lock.get(destination, tag).cloned() else {
-        return Err(nothing("the lock does not name it").into());
+        return Err(MirrorFailure::NotLocked { image, locked: neighbours(lock, destination) }.into());
     };
     let failed = || failed("roll back", destination, tag);
     let repository = client.repository(&destination.registry, &destination.name).map_err(failed())?;
     let backup = backup_tag(tag);
     let previous = repository.manifest(&backup).await.map_err(failed())?;
-    let previous = previous.ok_or_else(|| nothing("there is no previous digest"))?;
+    let previous =
+        previous.ok_or_else(|| MirrorFailure::NoBackup { image: image.clone(), backup: backup.clone() })?;
     let current = repository.manifest(tag).await.map_err(failed())?;
     repository.tag(&previous, tag).await.map_err(failed())?;
     if let Some(current) = &current {
@@ -63,6 +62,14 @@ pub async fn rollback(
     lock.insert(locked);
     lock.store(root)?;
     Ok(Promoted { image, digest: previous.digest, previous: current.map(|current| current.digest) })
+}
+
+/// What somebody may have meant: the other tags of the repository, or all there is.
+fn neighbours(lock: &Lock, destination: &Repository) -> Vec<String> {
+    let (near, all): (Vec<_>, Vec<_>) =
+        lock.images.keys().partition(|(repository, _)| *repository == destination.to_string());
+    let named = if near.is_empty() { all } else { near };
+    named.into_iter().map(|(repository, tag)| format!("{repository}:{tag}")).collect()
 }
 
 /// Digest of the manifest of each platform, as far as the image says.

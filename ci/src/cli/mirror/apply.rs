@@ -48,7 +48,7 @@ Examples:
 )]
 pub(super) struct SyncArguments {
     /// Also move tags that are locked and moved upstream
-    #[arg(long)]
+    #[arg(long, conflicts_with = "plan")]
     update: bool,
     /// Carry out this plan; fails if anything has moved since
     #[arg(long, value_name = "FILE")]
@@ -98,10 +98,19 @@ pub(super) async fn plan(desk: &Desk, arguments: &PlanArguments) -> Outcome {
 pub(super) async fn sync(mut desk: Desk, arguments: &SyncArguments) -> Outcome {
     let signer = arguments.sign_key.as_deref().map(Signer::read).transpose();
     let signer = signer.map_err(|error| Failure::new(Reason::Usage, &error, error.hint()))?;
-    let (plan, observed) = observed(&desk, arguments.update || arguments.plan.is_some()).await;
-    let plan = match &arguments.plan {
-        None => plan,
-        Some(file) => still_valid(file, &plan)?,
+    let saved = arguments.plan.as_deref().map(saved).transpose()?;
+    let update = saved.as_ref().map_or(arguments.update, |(_, saved)| saved.update);
+    let (now, observed) = observed(&desk, update).await;
+    let plan = match saved {
+        None => now,
+        Some((file, saved)) => {
+            // What cannot be seen has not moved.
+            if let Some(failed) = observed.failures.iter().map(MirrorFailure::standing).max() {
+                tell(&observed.failures);
+                return ended(failed);
+            }
+            still_valid(file, saved, &now)?
+        }
     };
     let forecast = plan.forecast(&observed.remaining);
     if let Some(short) = forecast.iter().find(|forecast| forecast.exceeds()) {
@@ -150,19 +159,27 @@ pub(super) async fn sync(mut desk: Desk, arguments: &SyncArguments) -> Outcome {
     })
 }
 
+/// A plan that was saved, with its file.
+fn saved(file: &Path) -> Result<(&Path, Plan), Failure> {
+    let unreadable = |error: String| {
+        let hint = format!("make one: cargo xtask mirror plan --out {}", file.display());
+        Failure::says(Reason::Usage, format!("read the plan {}: {error}", file.display()), Some(hint))
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| unreadable(error.to_string()))?;
+    let plan = serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
+    Ok((file, plan))
+}
+
 /// The saved plan, if it still is what would be done.
-fn still_valid(file: &Path, now: &Plan) -> Result<Plan, Failure> {
-    let name = file.display();
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::says(Reason::Usage, format!("read the plan {name}: {error}"), None))?;
-    let saved: Plan = serde_json::from_str(&text)
-        .map_err(|error| Failure::says(Reason::Usage, format!("read the plan {name}: {error}"), None))?;
+fn still_valid(file: &Path, saved: Plan, now: &Plan) -> Result<Plan, Failure> {
     let changes = now.changes_since(&saved);
     match changes.is_empty() {
         true => Ok(saved),
         false => {
+            let name = file.display();
             let message = format!("carry out the plan {name}: {}", changes.join("; "));
-            let hint = format!("make a new one: cargo xtask mirror plan --update --out {name}");
+            let update = if saved.update { " --update" } else { "" };
+            let hint = format!("make a new one: cargo xtask mirror plan{update} --out {name}");
             Err(Failure::says(Reason::Drift, message, Some(hint)))
         }
     }

@@ -175,6 +175,7 @@ mod tests {
             metered,
         };
         let told = Plan {
+            update: true,
             steps: vec![
                 step("1.95", Action::Keep, Some(1), 0),
                 step("1.96", Action::Add { to: digest("a") }, None, 3),
