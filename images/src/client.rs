@@ -19,6 +19,7 @@ mod ledger;
 mod link;
 mod listing;
 mod manifests;
+mod quota;
 mod redirect;
 mod retry;
 mod transport;
@@ -38,6 +39,7 @@ pub use hosts::{ClientIdentity, HostOptions, hosts_from_certificates};
 pub use ledger::Ledger;
 pub(crate) use listing::fallback_tag;
 pub use manifests::PushedManifest;
+pub use quota::Quota;
 pub use upload::{Moved, Source};
 
 use crate::reference::is_repository;
@@ -114,10 +116,10 @@ impl Client {
         Ok(host)
     }
 
-    /// What the registry last said is left of its quota of manifest reads; nothing if it never said.
-    pub fn remaining(&self, registry: &str) -> Option<u32> {
+    /// What the registry last said about its quota of manifest reads; nothing if it never said.
+    pub fn quota(&self, registry: &str) -> Option<Quota> {
         let known = self.shared.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        known.get(registry)?.remaining()
+        known.get(registry)?.quota()
     }
 
     fn options(&self) -> &Options {

@@ -26,6 +26,7 @@ mod survey;
 mod sync;
 mod transfer;
 mod verify;
+mod why;
 
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ pub use declaration::{Mirror, MirrorError, Repository, Rule};
 pub use error::{MirrorFailure, Standing};
 pub use lock::{Lock, LockError, Locked};
 pub use measure::measure;
-pub use observe::{Observed, observe};
+pub use observe::{Observed, observe, quotas};
 pub use plan::{Action, Forecast, Plan, Seen, Step, plan};
 pub use rollback::{RollbackError, rollback};
 pub use select::{Decision, Selection};
@@ -41,6 +42,7 @@ pub use survey::{Objection, Survey};
 pub use sync::{Promoted, Run, SyncError, Synced, backup_tag, sync};
 pub use transfer::Moves;
 pub use verify::{Age, Fault, Verified, age, verify};
+pub use why::{Why, examine, why};
 
 use crate::digest::Digest;
 

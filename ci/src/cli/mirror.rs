@@ -6,6 +6,8 @@ mod look;
 mod progress;
 mod shown;
 
+use std::path::PathBuf;
+
 use ci::exit::{Failure, Reason};
 use clap::{Args, Subcommand};
 use images::client::{Client, Credentials, Options};
@@ -44,6 +46,13 @@ struct Desk {
     mirror: Mirror,
     lock: Lock,
     client: Client,
+}
+
+impl Desk {
+    /// Where blobs are between source and destination.
+    fn cache(&self) -> PathBuf {
+        self.workspace.home.join("cache/mirror")
+    }
 }
 
 pub(super) async fn run(arguments: Arguments) -> Outcome {

@@ -156,25 +156,43 @@ async fn who_asks_about_what_no_rule_names_is_told_what_there_is() {
     check(&workspace, &["why", "One"], 2, "", "write `<registry>/<repository>[:<tag>]`").await;
 }
 
-/// A registry that wants to know who asks; it lives as long as the test.
-async fn closed() -> String {
+/// A registry that has one answer to everything; it lives as long as the test.
+async fn answering(answer: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move {
         while let Ok((mut connection, _)) = listener.accept().await {
             let mut request = [0; 4096];
             let _ = connection.read(&mut request).await;
-            let answer = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"r\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
             let _ = connection.write_all(answer.as_bytes()).await;
         }
     });
     host
 }
 
+const WHO: &str = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"r\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+/// An index, and one more read.
+const NEARLY_USED_UP: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.oci.image.index.v1+json\r\nContent-Length: 500\r\nDocker-Content-Digest: sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\nratelimit-limit: 100;w=21600\r\nratelimit-remaining: 1;w=21600\r\ndocker-ratelimit-source: 192.0.2.1\r\nConnection: close\r\n\r\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_quota_does_not_last_for_is_not_begun() {
+    let (workspace, registry) = world().await;
+    let source = answering(NEARLY_USED_UP).await;
+    declare(&workspace, &source, &registry.host());
+    let forecast = format!(
+        "{source}: at least 2 metered reads; 1 of 100 are left, which is not enough, in windows of 6 h, counted for 192.0.2.1"
+    );
+    let told = workspace.ends(&["mirror", "plan"], 10).await;
+    assert!(told.contains(&forecast), "{told}");
+    let help =
+        "wait until the registry's window is over, log in with an account that has more, or narrow the rules";
+    check(&workspace, &["sync"], 12, &format!("mirror from {forecast}"), help).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_not_let_in_is_told_to_log_in() {
     let (workspace, registry) = world().await;
-    let closed = closed().await;
+    let closed = answering(WHO).await;
     let help = format!("log in with `docker login {closed}`");
     for (source, destination, refused) in
         [(&closed, &registry.host(), "library/one"), (&registry.host(), &closed, "own/one")]

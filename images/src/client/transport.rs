@@ -16,6 +16,7 @@ use super::credentials::{Credential, Credentials};
 use super::error::ClientError;
 use super::flow::Flow;
 use super::hosts::{ClientIdentity, HostOptions};
+use super::quota::Quota;
 use super::retry::{self, Trouble};
 use super::{Client, Options, Scopes, redirect};
 
@@ -47,8 +48,8 @@ pub(super) struct Host {
     known: tokio::sync::Mutex<Known>,
     /// When the next request of a kind may be sent, after the registry asked for a wait.
     windows: Mutex<BTreeMap<Action, Instant>>,
-    /// What the registry last said is left of its quota of manifest reads.
-    remaining: Mutex<Option<u32>>,
+    /// What the registry last said about its quota of manifest reads.
+    quota: Mutex<Option<Quota>>,
     /// How many requests it gets at once.
     flow: Flow,
 }
@@ -107,7 +108,7 @@ impl Host {
             credentials: credentials.clone(),
             known: tokio::sync::Mutex::default(),
             windows: Mutex::default(),
-            remaining: Mutex::default(),
+            quota: Mutex::default(),
             flow: Flow::new(),
         })
     }
@@ -129,17 +130,14 @@ impl Host {
         found.map_or(Ok(None), |found| found.map_err(failed))
     }
 
-    /// What the registry last said is left of its quota; nothing if it never said.
-    pub fn remaining(&self) -> Option<u32> {
-        *self.remaining.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What the registry last said about its quota; nothing if it never said.
+    pub fn quota(&self) -> Option<Quota> {
+        self.quota.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes `ratelimit-remaining: <number>[;w=<seconds>]`.
     fn note_quota(&self, headers: &HeaderMap) {
-        let value = headers.get("ratelimit-remaining").and_then(|value| value.to_str().ok());
-        let number = value.and_then(|value| value.split(';').next()?.trim().parse().ok());
-        if number.is_some() {
-            *self.remaining.lock().unwrap_or_else(PoisonError::into_inner) = number;
+        if let Some(quota) = Quota::read(headers) {
+            *self.quota.lock().unwrap_or_else(PoisonError::into_inner) = Some(quota);
         }
     }
 

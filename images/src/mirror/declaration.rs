@@ -29,6 +29,13 @@ pub struct Mirror {
     pub scanner: Vec<String>,
 }
 
+impl Mirror {
+    /// The one rule that writes to a repository, given with its registry.
+    pub fn writes_to(&self, destination: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.destination.to_string() == destination)
+    }
+}
+
 /// Tags of one repository that are copied to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rule {

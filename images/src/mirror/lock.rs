@@ -49,6 +49,9 @@ pub struct Locked {
     pub held: bool,
     /// Bytes of all its platforms, each blob counted once.
     pub size: u64,
+    /// Manifests that were read of its source for it: about what its next copy will take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reads: Option<u32>,
     /// When the tag got this digest.
     pub since: Timestamp,
     /// Digest of the manifest of each platform.
@@ -206,6 +209,7 @@ pub(super) mod tests {
             upstream: None,
             held: false,
             size: 1000,
+            reads: None,
             since: "2026-01-09T20:00:00Z".parse().unwrap(),
             platforms: [("linux/amd64".to_owned(), digest('b'))].into(),
             referrers: BTreeMap::new(),

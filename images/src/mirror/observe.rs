@@ -1,6 +1,6 @@
 //! Looking at both sides: the tags of each source that has patterns, then one HEAD at each side for every selected tag.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::stream::{self, StreamExt};
 
@@ -8,8 +8,8 @@ use super::declaration::Rule;
 use super::error::{MirrorFailure, failed};
 use super::plan::Seen;
 use super::select::Decision;
-use crate::client::Client;
-use crate::digest::Digest;
+use crate::client::{Client, Quota};
+use crate::document::Descriptor;
 
 /// Questions asked side by side.
 const SIDE_BY_SIDE: usize = 16;
@@ -21,8 +21,8 @@ pub struct Observed {
     pub seen: Vec<Seen>,
     /// What each rule decided about each tag, by the rule's index.
     pub decisions: Vec<(usize, Decision)>,
-    /// What each source registry said is left of its quota.
-    pub remaining: BTreeMap<String, u32>,
+    /// Rules whose sources could not be asked for their tags.
+    pub unseen: BTreeSet<usize>,
     /// Rules and tags that could not be looked at.
     pub failures: Vec<MirrorFailure>,
 }
@@ -43,7 +43,10 @@ pub async fn observe(client: &Client, rules: &[Rule]) -> Observed {
                 wanted.extend(taken.map(|decision| (index, decision.tag.clone())));
                 observed.decisions.extend(decisions.into_iter().map(|decision| (index, decision)));
             }
-            Err(failure) => observed.failures.push(failure),
+            Err(failure) => {
+                observed.unseen.insert(index);
+                observed.failures.push(failure);
+            }
         }
     }
     let looks: Vec<Result<Seen, MirrorFailure>> = stream::iter(wanted)
@@ -57,11 +60,15 @@ pub async fn observe(client: &Client, rules: &[Rule]) -> Observed {
             Err(failure) => observed.failures.push(failure),
         }
     }
-    for rule in rules {
-        let registry = &rule.source.registry;
-        observed.remaining.extend(client.remaining(registry).map(|left| (registry.clone(), left)));
-    }
     observed
+}
+
+/// What each source registry last said about its quota.
+pub fn quotas(client: &Client, rules: &[Rule]) -> BTreeMap<String, Quota> {
+    let registries: BTreeSet<&String> = rules.iter().map(|rule| &rule.source.registry).collect();
+    let said =
+        registries.into_iter().filter_map(|registry| Some((registry.clone(), client.quota(registry)?)));
+    said.collect()
 }
 
 async fn decide(client: &Client, rule: &Rule) -> Result<Vec<Decision>, MirrorFailure> {
@@ -75,12 +82,18 @@ async fn decide(client: &Client, rule: &Rule) -> Result<Vec<Decision>, MirrorFai
 }
 
 async fn look(client: &Client, rule: &Rule, index: usize, tag: String) -> Result<Seen, MirrorFailure> {
-    let head = async |repository: &super::Repository| -> Result<Option<Digest>, MirrorFailure> {
+    let head = async |repository: &super::Repository| -> Result<Option<Descriptor>, MirrorFailure> {
         let failed = || failed("look at", repository, &tag);
         let found = client.repository(&repository.registry, &repository.name).map_err(failed())?;
-        let found = found.head_manifest(&tag).await.map_err(failed())?;
-        Ok(found.map(|descriptor| descriptor.digest))
+        found.head_manifest(&tag).await.map_err(failed())
     };
     let (source, destination) = tokio::join!(head(&rule.source), head(&rule.destination));
-    Ok(Seen { rule: index, source: source?, destination: destination?, tag })
+    let (source, destination) = (source?, destination?);
+    Ok(Seen {
+        rule: index,
+        is_index: source.as_ref().is_some_and(Descriptor::is_index),
+        source: source.map(|source| source.digest),
+        destination: destination.map(|destination| destination.digest),
+        tag,
+    })
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::declaration::Rule;
 use super::lock::{Lock, Locked};
+use crate::client::Quota;
 use crate::digest::Digest;
 
 /// What was seen of one selected tag.
@@ -19,6 +20,8 @@ pub struct Seen {
     pub tag: String,
     /// Its digest at the source; `None` when the source does not have it.
     pub source: Option<Digest>,
+    /// Whether that is an index.
+    pub is_index: bool,
     /// Its digest at the destination.
     pub destination: Option<Digest>,
 }
@@ -40,6 +43,9 @@ pub struct Step {
     pub size: Option<u64>,
     /// Manifest reads the source will count against a quota.
     pub metered: u32,
+    /// It may be more: what the image lists besides platforms, and what refers to it, nobody has read yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_least: bool,
 }
 
 /// What is to be done about a tag.
@@ -74,6 +80,8 @@ pub enum Action {
         /// What it has instead.
         instead: Option<Digest>,
     },
+    /// Its rule names it, and the source does not have it.
+    Absent,
     /// The source does not have it any more; the copy stays.
     Vanished,
     /// No rule takes it any more; the copy and its entry stay until somebody removes them.
@@ -110,14 +118,16 @@ pub struct Forecast {
     pub registry: String,
     /// Manifest reads the plan needs.
     pub needed: u32,
-    /// What the registry said is left; `None` when it says nothing.
-    pub remaining: Option<u32>,
+    /// It may be more.
+    pub at_least: bool,
+    /// What the registry said about its quota; `None` when it says nothing.
+    pub quota: Option<Quota>,
 }
 
 impl Forecast {
     /// Whether the plan cannot be finished within the quota.
     pub fn exceeds(&self) -> bool {
-        self.remaining.is_some_and(|remaining| self.needed > remaining)
+        self.quota.as_ref().is_some_and(|quota| self.needed > quota.remaining)
     }
 }
 
@@ -128,7 +138,7 @@ pub fn plan(rules: &[Rule], lock: &Lock, seen: &[Seen], update: bool) -> Plan {
         let Some(rule) = rules.get(seen.rule) else { continue };
         let locked = lock.get(&rule.destination, &seen.tag);
         let action = action(locked, seen, update);
-        let metered = if action.writes() { reads(rule, locked) } else { 0 };
+        let (metered, at_least) = if action.writes() { reads(rule, locked, seen) } else { (0, false) };
         let step = Step {
             source: rule.source.to_string(),
             destination: rule.destination.to_string(),
@@ -136,6 +146,7 @@ pub fn plan(rules: &[Rule], lock: &Lock, seen: &[Seen], update: bool) -> Plan {
             action,
             size: locked.map(|locked| locked.size),
             metered,
+            at_least,
         };
         steps.insert((step.destination.clone(), step.tag.clone()), step);
     }
@@ -147,6 +158,7 @@ pub fn plan(rules: &[Rule], lock: &Lock, seen: &[Seen], update: bool) -> Plan {
             action: Action::Unselected,
             size: Some(locked.size),
             metered: 0,
+            at_least: false,
         });
     }
     Plan { update, steps: steps.into_values().collect() }
@@ -155,7 +167,8 @@ pub fn plan(rules: &[Rule], lock: &Lock, seen: &[Seen], update: bool) -> Plan {
 fn action(locked: Option<&Locked>, seen: &Seen, update: bool) -> Action {
     match (locked, &seen.source) {
         (None, Some(to)) => Action::Add { to: to.clone() },
-        (_, None) => Action::Vanished,
+        (None, None) => Action::Absent,
+        (Some(_), None) => Action::Vanished,
         (Some(locked), Some(to)) if to != locked.at_source() => {
             let from = locked.at_source().clone();
             let to = to.clone();
@@ -168,15 +181,13 @@ fn action(locked: Option<&Locked>, seen: &Seen, update: bool) -> Action {
     }
 }
 
-/// The index, each platform's manifest, and each referrer's; what is not known yet is taken from what was there before.
-fn reads(rule: &Rule, locked: Option<&Locked>) -> u32 {
-    let platforms = match (rule.platforms.len(), locked) {
-        (0, Some(locked)) => locked.platforms.len().max(1),
-        (0, None) => 1,
-        (wanted, _) => wanted,
-    };
-    let referrers = locked.filter(|_| rule.referrers).map_or(0, |locked| locked.referrers.len());
-    u32::try_from(1 + platforms + referrers).unwrap_or(u32::MAX)
+/// What the last copy took; of an image that was never read, as much as can be known: itself, and the manifest of each platform it must have.
+fn reads(rule: &Rule, locked: Option<&Locked>, seen: &Seen) -> (u32, bool) {
+    if let Some(reads) = locked.and_then(|locked| locked.reads) {
+        return (reads, false);
+    }
+    let below = if seen.is_index { rule.platforms.len().max(1) } else { 0 };
+    (u32::try_from(1 + below).unwrap_or(u32::MAX), seen.is_index || rule.referrers)
 }
 
 impl Plan {
@@ -186,18 +197,21 @@ impl Plan {
     }
 
     /// What each source registry will count, against what it said is left.
-    pub fn forecast(&self, remaining: &BTreeMap<String, u32>) -> Vec<Forecast> {
-        let mut needed: BTreeMap<String, u32> = BTreeMap::new();
+    pub fn forecast(&self, quotas: &BTreeMap<String, Quota>) -> Vec<Forecast> {
+        let mut needed: BTreeMap<&str, (u32, bool)> = BTreeMap::new();
         for step in &self.steps {
-            let registry = step.source.split('/').next().unwrap_or_default().to_owned();
-            *needed.entry(registry).or_default() += step.metered;
+            let (reads, at_least) =
+                needed.entry(step.source.split('/').next().unwrap_or_default()).or_default();
+            *reads += step.metered;
+            *at_least |= step.at_least;
         }
         needed
             .into_iter()
-            .map(|(registry, needed)| Forecast {
-                remaining: remaining.get(&registry).copied(),
-                registry,
+            .map(|(registry, (needed, at_least))| Forecast {
+                registry: registry.to_owned(),
                 needed,
+                at_least,
+                quota: quotas.get(registry).cloned(),
             })
             .collect()
     }
@@ -244,7 +258,13 @@ mod tests {
     }
 
     fn seen(tag: &str, source: Option<char>, destination: Option<char>) -> Seen {
-        Seen { rule: 0, tag: tag.into(), source: source.map(digest), destination: destination.map(digest) }
+        Seen {
+            rule: 0,
+            tag: tag.into(),
+            source: source.map(digest),
+            is_index: true,
+            destination: destination.map(digest),
+        }
     }
 
     fn lock(entries: &[Locked]) -> Lock {
@@ -287,6 +307,7 @@ mod tests {
             Action::Restore { to: digest('a'), instead: Some(digest('f')) },
         );
         check(entry(), None, Some('a'), true, Action::Vanished);
+        check(None, None, None, true, Action::Absent);
     }
 
     #[test]
@@ -302,15 +323,50 @@ mod tests {
         assert_eq!(plan.writes().count(), 0);
     }
 
+    /// What one tag takes: `read` is what its last copy took, for one that is locked.
+    #[track_caller]
+    fn takes(rule: &str, is_index: bool, read: Option<Option<u32>>, expected: (u32, bool)) {
+        let text = format!(
+            "[[image]]\nsource = \"docker.io/library/golang\"\ndestination = \"quay.io/own/golang\"\n{rule}\n"
+        );
+        let rules = super::super::declaration::parse("mirror.toml", &text).unwrap().rules;
+        let entries: Vec<Locked> =
+            read.map(|reads| Locked { reads, ..locked("1", 'a') }).into_iter().collect();
+        let seen = Seen { is_index, ..seen("1", Some('b'), None) };
+        let plan = plan(&rules, &lock(&entries), &[seen], true);
+        assert_eq!((plan.steps[0].metered, plan.steps[0].at_least), expected, "{rule}");
+    }
+
+    #[test]
+    fn what_an_image_takes_is_what_it_took_or_what_its_rule_wants_of_it() {
+        let two = "platforms = [\"linux/amd64\", \"linux/arm64\"]";
+        for rule in ["tags = [\"1\"]", "globs = [\"*\"]", "versions = \"1\"", "versions = \"1\"\nnewest = 1"]
+        {
+            takes(rule, true, None, (2, true));
+            takes(rule, false, None, (1, true));
+            takes(&format!("{rule}\n{two}"), true, None, (3, true));
+            takes(&format!("{rule}\n{two}"), false, None, (1, true));
+            takes(&format!("{rule}\nreferrers = false"), false, None, (1, false));
+            takes(&format!("{rule}\n{two}"), true, Some(Some(7)), (7, false));
+            takes(&format!("{rule}\n{two}"), true, Some(None), (3, true));
+            takes(&format!("{rule}\nminimum-age = \"3d\""), true, None, (2, true));
+        }
+    }
+
     #[test]
     fn metered_reads_are_forecast_and_compared_with_the_quota() {
-        let entries = [locked("1", 'a'), locked("2", 'a')];
+        let entries = [locked("1", 'a'), Locked { reads: Some(4), ..locked("2", 'a') }];
         let seen =
             [seen("1", Some('a'), Some('a')), seen("2", Some('b'), Some('a')), seen("3", Some('c'), None)];
         let plan = plan(&rules(), &lock(&entries), &seen, true);
-        let forecast = plan.forecast(&[("docker.io".to_owned(), 5)].into());
-        assert_eq!(forecast.len(), 1);
-        assert_eq!((forecast[0].needed, forecast[0].exceeds()), (6, true));
+        let quota = |remaining| Quota { remaining, limit: None, window: None, counted_for: None };
+        for (remaining, exceeds) in [(6, true), (7, false)] {
+            let forecast = plan.forecast(&[("docker.io".to_owned(), quota(remaining))].into());
+            assert_eq!(forecast.len(), 1);
+            assert_eq!((forecast[0].needed, forecast[0].at_least, forecast[0].exceeds()), (7, true, exceeds));
+        }
+        // What is said by another registry is no limit here.
+        assert!(!plan.forecast(&[("ghcr.io".to_owned(), quota(0))].into())[0].exceeds());
     }
 
     #[test]

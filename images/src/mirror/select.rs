@@ -81,6 +81,15 @@ impl Selection {
         decisions
     }
 
+    /// Decides about a tag that was not among those of the source.
+    pub fn unseen(&self, tag: &str) -> Decision {
+        let why = match self.needs_list() && self.by_pattern(tag).taken {
+            true => "the source does not have it",
+            false => "nothing in the rule names it",
+        };
+        Decision { tag: tag.to_owned(), taken: false, why: why.to_owned() }
+    }
+
     fn by_pattern(&self, tag: &str) -> Decision {
         let decided = |taken, why: String| Decision { tag: tag.to_owned(), taken, why };
         let glob = self.globs.iter().find(|glob| glob.matches(tag));

@@ -46,6 +46,8 @@ pub struct Survey {
     pub created: Option<Timestamp>,
     /// Configs that were fetched to read them, and are in the cache now: how many, and their bytes.
     pub fetched: (usize, u64),
+    /// Manifests that were read for it; what registries count.
+    pub reads: u32,
 }
 
 /// A manifest about another one.
@@ -190,15 +192,19 @@ pub(super) async fn survey_children(
         blobs: BTreeMap::new(),
         created: None,
         fetched: (0, 0),
+        reads: 0,
     };
     let configs = survey.add_manifests(&image)?;
     let subjects = survey.subjects(original);
-    let (configs, referrers) = tokio::try_join!(read_configs(&repository, cache, &configs, &image), async {
-        match companions {
-            Some(companions) => companions.of(&subjects, &image).await,
-            None => Ok(Vec::new()),
-        }
-    })?;
+    let (configs, (referrers, reads)) =
+        tokio::try_join!(read_configs(&repository, cache, &configs, &image), async {
+            match companions {
+                Some(companions) => companions.of(&subjects, &image).await,
+                None => Ok((Vec::new(), 0)),
+            }
+        })?;
+    let below = survey.manifests.iter().filter(|(raw, _)| raw.digest != survey.top.digest).count();
+    survey.reads = u32::try_from(1 + below + reads).unwrap_or(u32::MAX);
     survey.add_configs(configs);
     for referrer in &referrers {
         add_blobs(&mut survey.blobs, &referrer.raw, &image)?;

@@ -111,7 +111,7 @@ pub async fn sync(run: Run<'_>, plan: &Plan, lock: &mut Lock) -> Result<Synced, 
     let cache = Layout::open(run.cache)?;
     let mut synced = Synced::default();
     let steps: Vec<(&Step, &Rule)> =
-        plan.writes().filter_map(|step| Some((step, rule_of(mirror, step)?))).collect();
+        plan.writes().filter_map(|step| Some((step, mirror.writes_to(&step.destination)?))).collect();
     let (companions, children) = tokio::join!(
         companions(client, &steps),
         stream::iter(&steps)
@@ -210,10 +210,6 @@ fn fail(synced: &mut Synced, failure: Arc<MirrorFailure>, observer: &Observer) {
     synced.failures.push(failure);
 }
 
-fn rule_of<'a>(mirror: &'a Mirror, step: &Step) -> Option<&'a Rule> {
-    mirror.rules.iter().find(|rule| rule.destination.to_string() == step.destination)
-}
-
 fn lost_blob(survey: &Survey, lost: &BTreeMap<Digest, Arc<MirrorFailure>>) -> Option<Arc<MirrorFailure>> {
     survey.blobs.keys().find_map(|digest| lost.get(digest)).cloned()
 }
@@ -244,7 +240,7 @@ async fn read_children(
     let (wanted, expected) = match (&step.action, locked) {
         (Action::Restore { to, .. }, Some(locked)) if !locked.held => (locked.at_source(), Some(to)),
         (Action::Add { to } | Action::Update { to, .. } | Action::Restore { to, .. }, _) => (to, None),
-        (Action::Keep | Action::Moved { .. } | Action::Vanished | Action::Unselected, _) => {
+        (Action::Keep | Action::Moved { .. } | Action::Absent | Action::Vanished | Action::Unselected, _) => {
             return Err(MirrorFailure::Moved { image: name(&rule.source, &step.tag) });
         }
     };
@@ -333,6 +329,7 @@ fn locked(rule: &Rule, step: &Step, survey: &Survey) -> Locked {
         upstream: survey.upstream.as_ref().map(|upstream| upstream.digest.clone()),
         held: false,
         size: survey.size(),
+        reads: Some(survey.reads),
         since: Timestamp::now(),
         platforms: survey.platforms(),
         referrers: survey

@@ -105,7 +105,7 @@ async fn one(
             faults.push(fault(format!("its index does not list {digest} for {platform}")));
         }
     }
-    if let Some(rule) = mirror.rules.iter().find(|rule| rule.destination.to_string() == locked.destination) {
+    if let Some(rule) = mirror.writes_to(&locked.destination) {
         let has = || locked.platforms.keys().cloned().collect::<Vec<String>>();
         let missing: Vec<String> = rule
             .platforms

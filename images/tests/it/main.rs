@@ -29,9 +29,16 @@ mod base;
 // What nobody sends by accident.
 #[cfg(test)]
 mod hostile;
+// A source and a destination.
+#[cfg(test)]
+mod sides;
+
 // Images from registry to registry.
 #[cfg(test)]
 mod mirror;
+// What that costs, and why.
+#[cfg(test)]
+mod forecast;
 // Images over wires on which things happen.
 #[cfg(test)]
 #[path = "../faults/rounds.rs"]

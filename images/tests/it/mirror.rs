@@ -5,121 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
 use images::Layout;
-use images::client::{Client, Source};
-use images::document::{CONFIG, Descriptor, DescriptorPlatform, INDEX, Index, LAYER_GZIP, Manifest, Raw};
+use images::client::Source;
+use images::document::{Descriptor, Index, LAYER_GZIP, Manifest, Raw};
 use images::mirror::{
-    self, Action, Lock, Mirror, Observed, Observer, Plan, Run, Standing, Synced, backup_tag, bundle,
-    declaration, observe, plan, rollback, sync, verify,
+    self, Action, Lock, Observer, Standing, backup_tag, bundle, declaration, rollback, verify,
 };
-use images::registry::{Options, Running, serve};
+use images::registry::{Options, serve};
 use images::sign::{PublicKey, Signer};
-use serde_json::json;
 
 use crate::content::{client, manifest, noise, quiet};
-use crate::scripted::{Reply, Scripted, Seen};
+use crate::scripted::{Reply, Seen};
+use crate::sides::{BOTH, Sides};
 
-/// A source and a destination, each behind a server that sees every request.
-struct Setup {
-    source: Running,
-    source_seen: Scripted,
-    destination: Running,
-    destination_seen: Scripted,
-    client: Client,
-    root: tempfile::TempDir,
-    signer: Option<Signer>,
-}
-
-impl Setup {
-    async fn new() -> Setup {
-        Setup::with(|_| None).await
-    }
-
-    async fn with(script: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static) -> Setup {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir(root.path().join("images")).unwrap();
-        let source = serve(Options::on_loopback(root.path().join("source"))).await.unwrap();
-        let destination = serve(Options::on_loopback(root.path().join("destination"))).await.unwrap();
-        let source_seen = Scripted::before(source.address(), script).await;
-        let destination_seen = Scripted::before(destination.address(), |_| None).await;
-        Setup { source, source_seen, destination, destination_seen, client: client(), root, signer: None }
-    }
-
-    fn mirror(&self, rules: &str) -> Mirror {
-        let text = rules
-            .replace("SOURCE", &self.source_seen.host())
-            .replace("DESTINATION", &self.destination_seen.host());
-        declaration::parse("images/mirror.toml", &text).unwrap()
-    }
-
-    /// Pushes an image for some platforms to the source, past the counting.
-    async fn publish(&self, repository: &str, tag: &str, platforms: &[&str], layers: &[&Bytes]) -> Raw {
-        let target = client().repository(&self.source.host(), repository).unwrap();
-        let mut listed = Vec::new();
-        for platform in platforms {
-            let (os, architecture) = platform.split_once('/').unwrap();
-            let config = json!({
-                "created": "2026-01-01T00:00:00Z", "os": os, "architecture": architecture,
-                "rootfs": {"type": "layers", "diff_ids": []}, "for": format!("{repository}:{tag}"),
-            });
-            let mut blobs = vec![(Bytes::from(config.to_string()), CONFIG)];
-            blobs.extend(layers.iter().map(|layer| ((*layer).clone(), LAYER_GZIP)));
-            // A layer of the platform's own.
-            blobs.push((noise(3_000, architecture.len() as u64 * 31 + tag.len() as u64), LAYER_GZIP));
-            let mut descriptors = Vec::new();
-            for (bytes, media_type) in blobs {
-                let blob = Descriptor::new(media_type, images::Digest::of(&bytes), bytes.len() as u64);
-                if target.head_blob(&blob.digest).await.unwrap().is_none() {
-                    target.push_blob(&blob, &Source::Bytes(bytes), None, &quiet()).await.unwrap();
-                }
-                descriptors.push(blob);
-            }
-            let raw = manifest(&descriptors[0], &descriptors[1..], None);
-            target.put_manifest(&raw, &[]).await.unwrap();
-            let mut entry = raw.descriptor();
-            entry.platform =
-                Some(DescriptorPlatform { os: os.into(), architecture: architecture.into(), variant: None });
-            listed.push(entry);
-        }
-        let index = Raw::of(INDEX, &Index::new(listed)).unwrap();
-        target.put_manifest(&index, &[tag]).await.unwrap();
-        index
-    }
-
-    async fn plan(&self, mirror: &Mirror, lock: &Lock, update: bool) -> (Plan, Observed) {
-        let observed = observe(&self.client, &mirror.rules).await;
-        (plan(&mirror.rules, lock, &observed.seen, update), observed)
-    }
-
-    async fn run(&self, mirror: &Mirror, update: bool) -> Synced {
-        let mut lock = self.lock();
-        let (plan, observed) = self.plan(mirror, &lock, update).await;
-        assert!(observed.failures.is_empty(), "{:?}", observed.failures);
-        let (observer, cache): (Observer, _) = (Arc::new(|_| ()), self.root.path().join("cache"));
-        let run = Run {
-            client: &self.client,
-            mirror,
-            root: self.root.path(),
-            cache: &cache,
-            signer: self.signer.as_ref(),
-            observer: &observer,
-        };
-        sync(run, &plan, &mut lock).await.unwrap()
-    }
-
-    fn lock(&self) -> Lock {
-        Lock::load(self.root.path()).unwrap()
-    }
-
-    /// What a tag of the destination names, past the counting.
-    async fn digest(&self, repository: &str, tag: &str) -> Option<String> {
-        let target = client().repository(&self.destination.host(), repository).unwrap();
-        target.head_manifest(tag).await.unwrap().map(|found| found.digest.to_string())
-    }
-}
-
-const BOTH: &[&str] = &["linux/amd64", "linux/arm64"];
 const RULES: &str = r#"
     [defaults]
     platforms = ["linux/amd64", "linux/arm64"]
@@ -143,14 +41,18 @@ fn gets(seen: &[Seen], path: &str) -> BTreeMap<String, usize> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_blob_crosses_once_and_is_mounted_where_it_is_wanted_again() {
-    let setup = Setup::new().await;
+    let setup = Sides::new().await;
     let shared = noise(60_000, 1);
     let one = setup.publish("library/one", "v1", BOTH, &[&shared]).await;
     setup.publish("library/one", "v2.0", BOTH, &[&shared, &noise(9_000, 5)]).await;
     setup.publish("library/two", "v1", BOTH, &[&shared]).await;
     let mirror = setup.mirror(RULES);
     let (mut planned, _) = setup.plan(&mirror, &setup.lock(), false).await;
-    assert!(mirror::measure(&setup.client, &mirror, &mut planned).await.is_empty());
+    assert!(
+        mirror::measure(&setup.client, &mirror, &mut planned, &setup.root.path().join("cache"))
+            .await
+            .is_empty()
+    );
     setup.source_seen.forget();
     let synced = setup.run(&mirror, false).await;
     assert!(synced.failures.is_empty(), "{:?}", synced.failures);
@@ -180,7 +82,7 @@ async fn each_blob_crosses_once_and_is_mounted_where_it_is_wanted_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_to_do_is_one_head_per_image_at_each_side() {
-    let setup = Setup::new().await;
+    let setup = Sides::new().await;
     setup.publish("library/one", "v1", BOTH, &[]).await;
     setup.publish("library/two", "v1", BOTH, &[]).await;
     let mirror = setup.mirror(&RULES.replace("globs = [\"*\"]", "tags = [\"v1\"]"));
@@ -197,7 +99,7 @@ async fn nothing_to_do_is_one_head_per_image_at_each_side() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_tag_moves_when_asked_and_can_go_back() {
-    let setup = Setup::new().await;
+    let setup = Sides::new().await;
     let old = setup.publish("library/two", "v1", BOTH, &[]).await.digest.to_string();
     setup.publish("library/one", "v1", BOTH, &[]).await;
     let mirror = setup.mirror(RULES);
@@ -228,7 +130,7 @@ async fn a_locked_tag_moves_when_asked_and_can_go_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_that_breaks_its_rule_is_refused_and_the_others_come() {
-    let setup = Setup::new().await;
+    let setup = Sides::new().await;
     setup.publish("library/one", "v1", &["linux/amd64"], &[]).await;
     setup.publish("library/one", "big", BOTH, &[&noise(200_000, 3)]).await;
     setup.publish("library/two", "v1", BOTH, &[]).await;
@@ -255,7 +157,7 @@ async fn an_image_that_breaks_its_rule_is_refused_and_the_others_come() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn signatures_and_sboms_come_along() {
-    let setup = Setup::new().await;
+    let setup = Sides::new().await;
     let two = setup.publish("library/two", "v1", BOTH, &[]).await;
     setup.publish("library/one", "v1", BOTH, &[]).await;
     let target = client().repository(&setup.source.host(), "library/two").unwrap();
@@ -310,7 +212,7 @@ fn keys(dir: &Path) -> (Signer, std::path::PathBuf) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_says_signed_where_it_came_from() {
-    let mut setup = Setup::new().await;
+    let mut setup = Sides::new().await;
     let (signer, public) = keys(setup.root.path());
     setup.publish("library/one", "v1", BOTH, &[]).await;
     setup.publish("library/two", "v1", &["linux/amd64", "linux/arm64", "linux/s390x"], &[]).await;
@@ -339,7 +241,7 @@ async fn a_copy_says_signed_where_it_came_from() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_without_the_signature_its_rule_wants_is_refused() {
-    let setup = Setup::new().await;
+    let setup = Sides::new().await;
     let (signer, _) = keys(setup.root.path());
     let signed = setup.publish("library/one", "v1", BOTH, &[]).await;
     setup.publish("library/one", "v2", BOTH, &[&noise(2_000, 8)]).await;
@@ -373,7 +275,7 @@ async fn an_image_without_the_signature_its_rule_wants_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_carries_everything_to_a_registry_without_network() {
-    let setup = Setup::new().await;
+    let setup = Sides::new().await;
     let shared = noise(60_000, 1);
     setup.publish("library/one", "v1", BOTH, &[&shared]).await;
     let two =
@@ -441,7 +343,7 @@ async fn a_bundle_carries_everything_to_a_registry_without_network() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_run_received_is_continued_by_range() {
-    let setup = Setup::new().await;
+    let setup = Sides::new().await;
     let layers = [noise(300_000, 12), noise(300_000, 14)];
     setup.publish("library/one", "v1", BOTH, &[&layers[0]]).await;
     setup.publish("library/two", "v1", BOTH, &[&layers[1]]).await;
@@ -468,7 +370,7 @@ async fn what_a_killed_run_received_is_continued_by_range() {
 async fn a_registry_that_has_too_much_gets_less_at_once_and_everything_arrives() {
     let refusals = Arc::new(AtomicUsize::new(0));
     let counted = refusals.clone();
-    let setup = Setup::with(move |seen| {
+    let setup = Sides::with(move |seen| {
         // Every request is refused once.
         let refused = seen.nth == 0 && seen.path.contains("/blobs/");
         refused.then(|| {
@@ -490,7 +392,7 @@ async fn a_registry_that_has_too_much_gets_less_at_once_and_everything_arrives()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn platforms_that_are_left_out_stay_known_by_the_original_index() {
-    let setup = Setup::new().await;
+    let setup = Sides::new().await;
     let full = setup.publish("library/two", "v1", &["linux/amd64", "linux/arm64", "linux/s390x"], &[]).await;
     setup.publish("library/one", "v1", BOTH, &[]).await;
     let mirror = setup.mirror(RULES);
@@ -512,7 +414,7 @@ async fn platforms_that_are_left_out_stay_known_by_the_original_index() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_destination_lost_is_found_and_restored() {
-    let setup = Setup::new().await;
+    let setup = Sides::new().await;
     setup.publish("library/one", "v1", BOTH, &[]).await;
     let two = setup.publish("library/two", "v1", BOTH, &[]).await;
     let mirror = setup.mirror(RULES);
@@ -535,7 +437,7 @@ async fn a_damaged_blob_keeps_its_image_from_being_tagged() {
     let damaged = noise(50_000, 4);
     let digest = images::Digest::of(&damaged).to_string();
     let broken = noise(50_000, 6);
-    let setup = Setup::with(move |seen| {
+    let setup = Sides::with(move |seen| {
         (seen.method == "GET" && seen.path.ends_with(&digest))
             .then(|| Reply::status(200).body(broken.clone()))
     })
@@ -553,7 +455,7 @@ async fn a_damaged_blob_keeps_its_image_from_being_tagged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_broken_off_anywhere_is_completed_by_the_next() {
-    let setup = Setup::new().await;
+    let setup = Sides::new().await;
     for tag in ["a", "b", "c"] {
         setup.publish("library/one", tag, BOTH, &[&noise(40_000, u64::from(tag.as_bytes()[0]))]).await;
     }
@@ -578,7 +480,7 @@ async fn a_run_that_is_broken_off_anywhere_is_completed_by_the_next() {
 }
 
 /// A tag that exists names something complete.
-async fn complete(setup: &Setup, index: &Raw, repository: &Path) {
+async fn complete(setup: &Sides, index: &Raw, repository: &Path) {
     let target = client().repository(&setup.destination.host(), repository.to_str().unwrap()).unwrap();
     let Some(found) = target.head_manifest("v1").await.unwrap() else { return };
     assert_eq!(found.digest, index.digest);

@@ -91,6 +91,8 @@ struct Shared {
     upstream: Option<SocketAddr>,
     http: reqwest::Client,
     seen: Mutex<Vec<Seen>>,
+    /// Headers of every answer of the registry behind.
+    said: Mutex<HeaderMap>,
 }
 
 /// The running server.
@@ -123,7 +125,8 @@ impl Scripted {
     async fn start(upstream: Option<SocketAddr>, script: Script) -> Scripted {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
-        let shared = Arc::new(Shared { script, upstream, http, seen: Mutex::default() });
+        let shared =
+            Arc::new(Shared { script, upstream, http, seen: Mutex::default(), said: Mutex::default() });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().fallback(answer).with_state(shared.clone());
@@ -142,6 +145,11 @@ impl Scripted {
     /// Methods in the order they came.
     pub fn methods(&self) -> Vec<String> {
         self.seen().iter().map(|seen| seen.method.to_string()).collect()
+    }
+
+    /// Adds a header to what the registry behind answers from now on.
+    pub fn say(&self, name: &'static str, value: &'static str) {
+        self.shared.said.lock().unwrap().insert(name, HeaderValue::from_static(value));
     }
 
     pub fn forget(&self) {
@@ -178,6 +186,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let mut response = Response::new(Body::empty());
     *response.status_mut() = answer.status();
     *response.headers_mut() = answer.headers().clone();
+    response.headers_mut().extend(shared.said.lock().unwrap().clone());
     if seen.method != Method::HEAD {
         *response.body_mut() = Body::from(answer.bytes().await.unwrap());
     }

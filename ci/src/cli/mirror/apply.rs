@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ci::exit::{Failure, Reason};
 use clap::Args;
-use images::mirror::{self, Action, MirrorFailure, Plan, Standing};
+use images::mirror::{self, Action, Forecast, MirrorFailure, Plan, Standing};
 use images::sign::Signer;
 use serde_json::json;
 
@@ -74,9 +74,9 @@ pub(super) struct RollbackArguments {
 pub(super) async fn plan(desk: &Desk, arguments: &PlanArguments) -> Outcome {
     let (mut plan, mut observed) = observed(desk, arguments.update).await;
     if arguments.sizes {
-        observed.failures.extend(mirror::measure(&desk.client, &desk.mirror, &mut plan).await);
+        observed.failures.extend(mirror::measure(&desk.client, &desk.mirror, &mut plan, &desk.cache()).await);
     }
-    let forecast = plan.forecast(&observed.remaining);
+    let forecast = forecast(desk, &plan);
     if let Some(file) = &arguments.out {
         let text = serde_json::to_string_pretty(&plan)
             .map_err(|error| unforeseen("write the plan", &error.into()))?;
@@ -112,14 +112,8 @@ pub(super) async fn sync(mut desk: Desk, arguments: &SyncArguments) -> Outcome {
             still_valid(file, saved, &now)?
         }
     };
-    let forecast = plan.forecast(&observed.remaining);
-    if let Some(short) = forecast.iter().find(|forecast| forecast.exceeds()) {
-        let message = format!(
-            "mirror from {}: the plan needs {} metered reads, {} are left",
-            short.registry,
-            short.needed,
-            short.remaining.unwrap_or_default()
-        );
+    if let Some(short) = forecast(&desk, &plan).iter().find(|forecast| forecast.exceeds()) {
+        let message = format!("mirror from {}", shown::forecast(short));
         let hint = "wait until the registry's window is over, log in with an account that has more, or narrow the rules";
         return Err(Failure::says(Reason::RateLimit, message, Some(hint.to_owned())).into());
     }
@@ -132,7 +126,7 @@ pub(super) async fn sync(mut desk: Desk, arguments: &SyncArguments) -> Outcome {
         client: &desk.client,
         mirror: &desk.mirror,
         root: &desk.workspace.root,
-        cache: &desk.workspace.home.join("cache/mirror"),
+        cache: &desk.cache(),
         signer: signer.as_ref(),
         observer: &observer,
     };
@@ -141,7 +135,10 @@ pub(super) async fn sync(mut desk: Desk, arguments: &SyncArguments) -> Outcome {
         .map_err(|error| Failure::new(Reason::Unforeseen, &error, None))?;
     progress.finish();
     tell(&observed.failures);
-    let stayed = plan.steps.iter().any(|step| matches!(step.action, Action::Moved { .. } | Action::Vanished));
+    let stayed = plan
+        .steps
+        .iter()
+        .any(|step| matches!(step.action, Action::Moved { .. } | Action::Absent | Action::Vanished));
     match arguments.json {
         true => print_json(&json!({
             "promoted": synced.promoted,
@@ -157,6 +154,11 @@ pub(super) async fn sync(mut desk: Desk, arguments: &SyncArguments) -> Outcome {
         Some(failed) => failed,
         None => synced.standing(stayed),
     })
+}
+
+/// What sources will count, against what they said by now is left.
+fn forecast(desk: &Desk, plan: &Plan) -> Vec<Forecast> {
+    plan.forecast(&mirror::quotas(&desk.client, &desk.mirror.rules))
 }
 
 /// A plan that was saved, with its file.

@@ -46,11 +46,15 @@ pub(super) struct StatusArguments {
     json: bool,
 }
 
-/// Tell which rule takes or skips the tags of a repository
+/// Tell which rule takes or skips the tags of a repository, and what that comes to
 #[derive(Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "Of one tag that `sync` would bring, the image is read, too: what its rule has against it (age, platforms, size, signature) is told.
+
+Examples:
   cargo xtask mirror why docker.io/library/rust         every tag of the source
-  cargo xtask mirror why docker.io/library/rust:1.95    one of them")]
+  cargo xtask mirror why docker.io/library/rust:1.95    one of them"
+)]
 pub(super) struct WhyArguments {
     /// A source or destination, with or without a tag
     image: String,
@@ -104,15 +108,18 @@ pub(super) async fn why(desk: &Desk, arguments: &WhyArguments) -> Outcome {
         let hint = Some(format!("the sources are: {}", known.join(", ")));
         return Err(Failure::says(Reason::Usage, message, hint).into());
     }
-    let observed = mirror::observe(&desk.client, &rules).await;
-    let decisions: Vec<_> = observed
-        .decisions
-        .iter()
-        .filter(|(_, decision)| tag.as_ref().is_none_or(|tag| *tag == decision.tag))
-        .collect();
+    let mut observed = mirror::observe(&desk.client, &rules).await;
+    let mut all = mirror::why(&rules, &desk.lock, &observed, tag.as_deref());
+    if tag.is_some() {
+        for why in &mut all {
+            let looked =
+                mirror::examine(&desk.client, &desk.mirror, &desk.workspace.root, &desk.cache(), why).await;
+            observed.failures.extend(looked.err());
+        }
+    }
     match arguments.json {
-        true => print_json(&decisions.iter().map(|(_, decision)| decision).collect::<Vec<_>>())?,
-        false => print(shown::decisions(&rules, &decisions))?,
+        true => print_json(&all)?,
+        false => print(shown::why(&all))?,
     }
     tell(&observed.failures);
     ended(observed.failures.iter().map(MirrorFailure::standing).max().unwrap_or(Standing::InSync))

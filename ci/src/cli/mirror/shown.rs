@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
+use images::client::Quota;
 use images::mirror::bundle::Written;
-use images::mirror::{Action, Age, Decision, Forecast, Plan, Rule, Step, Synced, Verified};
+use images::mirror::{Action, Age, Forecast, Plan, Step, Synced, Verified, Why};
 
 /// A plan: what differs, and what that costs.
 pub(super) fn plan(plan: &Plan, forecast: &[Forecast]) -> String {
@@ -17,18 +19,36 @@ pub(super) fn plan(plan: &Plan, forecast: &[Forecast]) -> String {
         }
     }
     let _ = writeln!(text, "{kept} unchanged, {} to do", plan.writes().count());
-    for Forecast { registry, needed, remaining } in forecast.iter().filter(|forecast| forecast.needed > 0) {
-        let left = match remaining {
-            Some(remaining) => format!("{remaining} are left"),
-            None => "it does not say how many are left".to_owned(),
-        };
-        let _ = writeln!(text, "{registry}: about {needed} metered reads; {left}");
+    for registry in forecast.iter().filter(|forecast| forecast.needed > 0) {
+        let _ = writeln!(text, "{}", self::forecast(registry));
     }
     text
 }
 
+/// What a registry will count, against what it said is left.
+pub(super) fn forecast(forecast: &Forecast) -> String {
+    let Forecast { registry, needed, at_least, quota } = forecast;
+    let about = if *at_least { "at least" } else { "about" };
+    let Some(Quota { remaining, limit, window, counted_for }) = quota else {
+        return format!("{registry}: {about} {needed} metered reads; it does not say how many are left");
+    };
+    let mut text = format!("{registry}: {about} {needed} metered reads; {remaining}");
+    text += &limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
+    text += if forecast.exceeds() { " are left, which is not enough" } else { " are left" };
+    text += &window.map(|window| format!(", in windows of {}", period(window))).unwrap_or_default();
+    text += &counted_for.as_ref().map(|who| format!(", counted for {who}")).unwrap_or_default();
+    text
+}
+
+fn period(window: Duration) -> String {
+    let seconds = window.as_secs();
+    let units = [(86400, "d"), (3600, "h"), (60, "min")];
+    let whole = units.into_iter().find(|(length, _)| seconds >= *length && seconds.is_multiple_of(*length));
+    whole.map_or(format!("{seconds} s"), |(length, unit)| format!("{} {unit}", seconds / length))
+}
+
 fn sentence(step: &Step) -> Option<String> {
-    let Step { source, destination, tag, action, size, metered: _ } = step;
+    let Step { source, destination, tag, action, size, metered: _, at_least: _ } = step;
     let image = format!("{destination}:{tag}");
     let size = size.map(|size| format!(", {}", bytes(size))).unwrap_or_default();
     Some(match action {
@@ -42,6 +62,7 @@ fn sentence(step: &Step) -> Option<String> {
         Action::Restore { to, instead: Some(instead) } => {
             format!("restore  {image} to {to}; it is {instead}{size}")
         }
+        Action::Absent => format!("absent   {image}: {source} does not have the tag its rule names"),
         Action::Vanished => format!("vanished {image} stays; {source} does not have it any more"),
         Action::Unselected => format!("unlisted {image} stays; no rule takes it any more"),
     })
@@ -62,8 +83,10 @@ pub(super) fn synced(synced: &Synced, plan: &Plan) -> String {
         moves.present,
     );
     for step in &plan.steps {
-        if let (Action::Moved { .. } | Action::Vanished | Action::Unselected, Some(sentence)) =
-            (&step.action, sentence(step))
+        if let (
+            Action::Moved { .. } | Action::Absent | Action::Vanished | Action::Unselected,
+            Some(sentence),
+        ) = (&step.action, sentence(step))
         {
             let _ = writeln!(text, "{sentence}");
         }
@@ -135,16 +158,40 @@ pub(super) fn age(age: &Age, images: usize) -> String {
     format!("the lock has {images} images; {checked}\n")
 }
 
-/// Why tags are taken or skipped.
-pub(super) fn decisions(rules: &[Rule], decisions: &[&(usize, Decision)]) -> String {
+/// Why tags are taken or skipped, rule by rule, and what that comes to.
+pub(super) fn why(all: &[Why]) -> String {
     let mut text = String::new();
-    for (index, rule) in rules.iter().enumerate() {
-        let _ = writeln!(text, "{} → {} (images/mirror.toml:{})", rule.source, rule.destination, rule.line);
-        for (_, Decision { tag, taken, why }) in decisions.iter().filter(|(of, _)| *of == index) {
-            let _ = writeln!(text, "  {} {tag}: {why}", if *taken { "taken  " } else { "skipped" });
+    let mut rule = None;
+    for Why { source, destination, line, tag, taken, why, action, since, objections } in all {
+        if rule.replace(*line) != Some(*line) {
+            let _ = writeln!(text, "{source} → {destination} (images/mirror.toml:{line})");
+        }
+        let mut sentence = format!("  {} {tag}: {why}", if *taken { "taken  " } else { "skipped" });
+        sentence += &action.as_ref().map(|action| format!("; {}", becomes(action))).unwrap_or_default();
+        sentence +=
+            &since.map(|since| format!("; copied on {}", since.strftime("%Y-%m-%d"))).unwrap_or_default();
+        let _ = writeln!(text, "{sentence}");
+        for objection in objections {
+            let _ =
+                writeln!(text, "    but `sync` refuses it: {objection}\n      = hint: {}", objection.hint());
         }
     }
     text
+}
+
+/// What a run would make of a tag.
+fn becomes(action: &Action) -> String {
+    match action {
+        Action::Keep => "the copy is what the source has".to_owned(),
+        Action::Add { to } => format!("`sync` brings {to}"),
+        Action::Update { from, to } | Action::Moved { from, to } => {
+            format!("it moved from {from} to {to}, which `sync --update` brings")
+        }
+        Action::Restore { to, .. } => format!("the destination lost it; `sync` brings {to} again"),
+        Action::Absent => "the source does not have it".to_owned(),
+        Action::Vanished => "the source does not have it any more; the copy stays".to_owned(),
+        Action::Unselected => "the copy stays".to_owned(),
+    }
 }
 
 /// A size for people, in powers of ten as registries show it.
@@ -173,6 +220,7 @@ mod tests {
             action,
             size,
             metered,
+            at_least: false,
         };
         let told = Plan {
             update: true,
@@ -182,19 +230,50 @@ mod tests {
                 step("1.97", Action::Update { from: digest("a"), to: digest("b") }, Some(320_000_000), 3),
                 step("1.98", Action::Moved { from: digest("a"), to: digest("b") }, Some(1), 0),
                 step("1.99", Action::Restore { to: digest("c"), instead: None }, Some(2_048), 3),
+                step("2", Action::Absent, None, 0),
                 step("old", Action::Unselected, Some(1), 0),
             ],
         };
-        let forecast = told.forecast(&[("docker.io".to_owned(), 62)].into());
+        let quota = Quota {
+            remaining: 62,
+            limit: Some(100),
+            window: Some(Duration::from_secs(21600)),
+            counted_for: Some("192.0.2.1".into()),
+        };
+        let forecast = told.forecast(&[("docker.io".to_owned(), quota)].into());
         insta::assert_snapshot!(plan(&told, &forecast), @r#"
         add      quay.io/own/rust:1.96 from docker.io/library/rust, sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
         update   quay.io/own/rust:1.97 from sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa to sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, 320.0 MB
         moved    quay.io/own/rust:1.98 stays sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; docker.io/library/rust has sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb (move it with --update)
         restore  quay.io/own/rust:1.99, which is gone: sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc, 2.0 kB
+        absent   quay.io/own/rust:2: docker.io/library/rust does not have the tag its rule names
         unlisted quay.io/own/rust:old stays; no rule takes it any more
         1 unchanged, 3 to do
-        docker.io: about 9 metered reads; 62 are left
+        docker.io: about 9 metered reads; 62 of 100 are left, in windows of 6 h, counted for 192.0.2.1
         "#);
+    }
+
+    #[test]
+    fn a_forecast_says_what_is_known() {
+        let quota = |limit, window: Option<u64>, counted_for: Option<&str>| Quota {
+            remaining: 5,
+            limit,
+            window: window.map(Duration::from_secs),
+            counted_for: counted_for.map(str::to_owned),
+        };
+        let told = |needed, at_least, quota| {
+            forecast(&Forecast { registry: "r.example".into(), needed, at_least, quota })
+        };
+        let shown = [
+            told(3, true, None),
+            told(5, false, Some(quota(None, None, None))),
+            told(6, true, Some(quota(Some(200), Some(90), Some("somebody")))),
+        ];
+        insta::assert_snapshot!(shown.join("\n"), @r"
+        r.example: at least 3 metered reads; it does not say how many are left
+        r.example: about 5 metered reads; 5 are left
+        r.example: at least 6 metered reads; 5 of 200 are left, which is not enough, in windows of 90 s, counted for somebody
+        ");
     }
 
     #[test]

@@ -134,7 +134,7 @@ fn read(layout: &Layout, image: &Bundled) -> Result<Survey, BundleError> {
     for raw in images.chain(single) {
         blobs.extend(blobs_of(layout, raw)?.into_iter().map(|blob| (blob.digest.clone(), blob)));
     }
-    Ok(Survey { top, upstream: None, manifests, referrers, blobs, created: None, fetched: (0, 0) })
+    Ok(Survey { top, upstream: None, manifests, referrers, blobs, created: None, fetched: (0, 0), reads: 0 })
 }
 
 fn blobs_of(layout: &Layout, raw: &Raw) -> Result<Vec<Descriptor>, LayoutError> {

@@ -42,23 +42,30 @@ impl Companions {
         Ok(Companions { repository, tags, lists_referrers: OnceLock::new() })
     }
 
-    /// Everything about these manifests, each once.
-    pub(super) async fn of(&self, subjects: &[Digest], image: &str) -> Result<Vec<Referrer>, MirrorFailure> {
-        let Some((first, rest)) = subjects.split_first() else { return Ok(Vec::new()) };
+    /// Everything about these manifests, each once, and how many manifests were read for that.
+    pub(super) async fn of(
+        &self,
+        subjects: &[Digest],
+        image: &str,
+    ) -> Result<(Vec<Referrer>, usize), MirrorFailure> {
+        let Some((first, rest)) = subjects.split_first() else { return Ok((Vec::new(), 0)) };
         // The first answer shows how this registry is asked.
-        let mut found = self.about(first, image).await?;
-        let others: Vec<Vec<Referrer>> = stream::iter(rest)
+        let (mut found, mut reads) = self.about(first, image).await?;
+        let others: Vec<(Vec<Referrer>, usize)> = stream::iter(rest)
             .map(|subject| self.about(subject, image))
             .buffered(SIDE_BY_SIDE)
             .try_collect()
             .await?;
-        found.extend(others.into_iter().flatten());
+        for (others, more) in others {
+            found.extend(others);
+            reads += more;
+        }
         let mut known = BTreeSet::new();
         found.retain(|referrer| known.insert((referrer.raw.digest.clone(), referrer.tag.clone())));
-        Ok(found)
+        Ok((found, reads))
     }
 
-    async fn about(&self, subject: &Digest, image: &str) -> Result<Vec<Referrer>, MirrorFailure> {
+    async fn about(&self, subject: &Digest, image: &str) -> Result<(Vec<Referrer>, usize), MirrorFailure> {
         let failed = |source| MirrorFailure::Registry {
             doing: "read the referrers of",
             image: image.to_owned(),
@@ -69,9 +76,11 @@ impl Companions {
             Some(true) | None => self.repository.listed_referrers(subject, None).await.map_err(failed)?,
         };
         self.lists_referrers.get_or_init(|| listed.is_some());
+        let mut reads = 0;
         let listed = match listed {
             Some(listed) => listed,
             None if self.may_have(&fallback_tag(subject)) => {
+                reads += 1;
                 self.repository.tagged_referrers(subject).await.map_err(failed)?
             }
             None => Vec::new(),
@@ -93,7 +102,8 @@ impl Companions {
             let raw = read(&self.repository, &descriptor.digest, image).await?;
             found.push(Referrer { raw, kind: format!("cosign {ending}"), tag: Some(tag) });
         }
-        Ok(found)
+        reads += found.len();
+        Ok((found, reads))
     }
 
     fn may_have(&self, tag: &str) -> bool {
