@@ -33,6 +33,8 @@ pub use unlocked::unlocked;
 pub enum Place {
     /// `FROM`, `COPY --from` or `RUN --mount=from` of a Containerfile.
     Containerfile,
+    /// What a Containerfile lets be fetched besides images: a compiler of nobody's choice.
+    Compiler,
     /// An object that is deployed, or a custom resource that names an image.
     Manifest,
     /// A node image of a cluster declaration.
@@ -70,6 +72,10 @@ pub enum Rule {
     ShortName,
     /// A tag can move; this place needs a digest.
     DigestRequired,
+    /// A compiler is fetched past the approved images.
+    FetchedCompiler,
+    /// One repository, and more than one tag or digest of it to build with.
+    DivergingVersions,
     /// An argument without a default decides what is pulled.
     UnresolvedArgument,
     /// It is no image reference at all.
@@ -88,11 +94,13 @@ pub enum Rule {
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 11] = [
+    pub const ALL: [Rule; 13] = [
         Rule::ProhibitedRegistry,
         Rule::UnapprovedRegistry,
         Rule::ShortName,
         Rule::DigestRequired,
+        Rule::FetchedCompiler,
+        Rule::DivergingVersions,
         Rule::UnresolvedArgument,
         Rule::MalformedReference,
         Rule::ExceptionExpired,
@@ -109,6 +117,8 @@ impl Rule {
             Rule::UnapprovedRegistry => "unapproved-registry",
             Rule::ShortName => "short-name",
             Rule::DigestRequired => "digest-required",
+            Rule::FetchedCompiler => "fetched-compiler",
+            Rule::DivergingVersions => "diverging-versions",
             Rule::UnresolvedArgument => "unresolved-argument",
             Rule::MalformedReference => "malformed-reference",
             Rule::ExceptionExpired => "exception-expired",
@@ -126,10 +136,12 @@ impl Rule {
             | Rule::UnapprovedRegistry
             | Rule::ShortName
             | Rule::DigestRequired
+            | Rule::FetchedCompiler
             | Rule::UnresolvedArgument
             | Rule::MalformedReference
             | Rule::ExceptionExpired => Severity::Error,
-            Rule::ExceptionExpiresSoon
+            Rule::DivergingVersions
+            | Rule::ExceptionExpiresSoon
             | Rule::ExceptionReviewOverdue
             | Rule::ExceptionUnused
             | Rule::MirrorNotLocked => Severity::Warning,

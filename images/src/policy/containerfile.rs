@@ -1,5 +1,6 @@
 //! Which images a Containerfile pulls: `FROM`, `COPY --from`, `ADD --from` and `RUN --mount=…,from=…`, with the defaults of
-//! `ARG` filled in. Stages of the file itself, numbers and `scratch` are not pulled.
+//! `ARG` filled in. Stages of the file itself, numbers and `scratch` are not pulled. And what fetches a compiler past those images: a Go command
+//! that is allowed to, `rustup`.
 
 use std::collections::HashMap;
 
@@ -27,7 +28,12 @@ struct Reader {
 impl Reader {
     fn read(&mut self, file: &str, line: usize, instruction: &str) {
         let (keyword, rest) = instruction.split_once(char::is_whitespace).unwrap_or((instruction, ""));
-        match keyword.to_ascii_uppercase().as_str() {
+        let keyword = keyword.to_ascii_uppercase();
+        if let ("ARG" | "ENV" | "RUN", Some(written)) = (keyword.as_str(), fetches_a_compiler(rest)) {
+            let (file, image) = (file.to_owned(), Ok(written));
+            self.mentions.push(Mention { file, line, place: Place::Compiler, image });
+        }
+        match keyword.as_str() {
             "ARG" if !self.in_stage => self.argument(rest),
             "FROM" => self.from(file, line, rest),
             "COPY" | "ADD" => {
@@ -113,6 +119,28 @@ impl Reader {
         expanded.push_str(rest);
         Ok(expanded)
     }
+}
+
+/// The words that let a compiler be fetched while an image is built.
+fn fetches_a_compiler(rest: &str) -> Option<String> {
+    // Go fetches what `auto` or a version asks for, and nothing with `local` or `path`.
+    let is_fetched = |value: &str| value.contains("auto") || value.starts_with("go");
+    let words: Vec<&str> = rest.split(|c: char| c.is_whitespace() || ";&|()".contains(c)).collect();
+    let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).map(unquoted).collect();
+    words.iter().enumerate().find_map(|(index, word)| {
+        let next = words.get(index + 1).copied().unwrap_or_default();
+        match word.split_once('=') {
+            Some(("GOTOOLCHAIN", value)) => {
+                is_fetched(unquoted(value)).then(|| format!("GOTOOLCHAIN={}", unquoted(value)))
+            }
+            None if *word == "GOTOOLCHAIN" => is_fetched(next).then(|| format!("GOTOOLCHAIN={next}")),
+            _ if word.contains("sh.rustup.rs") => Some((*word).to_owned()),
+            None if *word == "rustup" && ["toolchain", "install", "update", "default"].contains(&next) => {
+                Some(format!("rustup {next}"))
+            }
+            _ => None,
+        }
+    })
 }
 
 fn is_name(c: char) -> bool {
@@ -221,6 +249,26 @@ mod tests {
         check(
             "ARG BASE=one\nFROM $BASE\nARG BASE=two\nFROM ${BASE}\nFROM ${OTHER}\n",
             &["2: one", "4: one", "5: ! the argument `OTHER` of `${OTHER}` has no default"],
+        );
+    }
+
+    #[test]
+    fn what_fetches_a_compiler_is_seen() {
+        check(
+            "FROM a\nENV GOTOOLCHAIN=auto GOFLAGS=-mod=mod\nENV GOTOOLCHAIN go1.26.1\nARG GOTOOLCHAIN=\"local+auto\"\nRUN x && GOTOOLCHAIN=go1.25.0 go build\nRUN curl https://sh.rustup.rs | sh\nRUN rustup default 1.95 && cargo build\n",
+            &[
+                "1: a",
+                "2: GOTOOLCHAIN=auto",
+                "3: GOTOOLCHAIN=go1.26.1",
+                "4: GOTOOLCHAIN=local+auto",
+                "5: GOTOOLCHAIN=go1.25.0",
+                "6: https://sh.rustup.rs",
+                "7: rustup default",
+            ],
+        );
+        check(
+            "FROM a\nENV GOTOOLCHAIN=local\nRUN rustup show && go build -o /go1 # rustup\nLABEL x=GOTOOLCHAIN=auto\n",
+            &["1: a"],
         );
     }
 

@@ -1,6 +1,6 @@
 //! The judgement: mentions against the policy on one day. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 
@@ -14,11 +14,13 @@ pub fn check(policy: &Policy, mentions: &[Mention], own: &BTreeSet<String>, toda
     for mention in mentions {
         match &mention.image {
             Err(problem) => findings.push(unresolved(mention, problem)),
+            Ok(written) if mention.place == Place::Compiler => findings.push(fetched(mention, written)),
             // Built here and deployed by digest: it has no registry before the deployment gives it one.
             Ok(image) if mention.place == Place::Manifest && own.contains(image) => {}
             Ok(image) => findings.extend(judge(policy, mention, image, today, &mut used)),
         }
     }
+    findings.extend(diverging(mentions));
     for (index, exception) in policy.exceptions.iter().enumerate() {
         findings.extend(upkeep(policy, exception, used.contains(&index), today));
     }
@@ -114,6 +116,39 @@ fn finding(mention: &Mention, image: &str, rule: Rule, message: String, fix: Str
         message,
         fix,
     }
+}
+
+fn fetched(mention: &Mention, written: &str) -> Finding {
+    let message = format!("`{written}` fetches a compiler that no approved image has");
+    let fix = match written.starts_with("GOTOOLCHAIN") {
+        true => "write `GOTOOLCHAIN=local`, and build on an image with the compiler that is wanted",
+        false => "build on an image that has the compiler",
+    };
+    finding(mention, written, Rule::FetchedCompiler, message, fix.to_owned())
+}
+
+/// What images are built with, named in more than one version: each first mention of another one.
+fn diverging(mentions: &[Mention]) -> Vec<Finding> {
+    let mut known: BTreeMap<String, Vec<(String, &Mention)>> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for mention in
+        mentions.iter().filter(|mention| matches!(mention.place, Place::Containerfile | Place::Recipe))
+    {
+        let Ok(image) = &mention.image else { continue };
+        let Ok(name) = Name::parse(image) else { continue };
+        let versions = known.entry(name.repository()).or_default();
+        if versions.iter().any(|(version, _)| *version == name.to_string()) {
+            continue;
+        }
+        if let Some((first, place)) = versions.first() {
+            let message =
+                format!("`{image}` is another version than the one at {}:{}", place.file, place.line);
+            let fix = format!("build everything with one, as in `{first}`");
+            findings.push(finding(mention, image, Rule::DivergingVersions, message, fix));
+        }
+        versions.push((name.to_string(), mention));
+    }
+    findings
 }
 
 fn unresolved(mention: &Mention, problem: &str) -> Finding {

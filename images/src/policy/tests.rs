@@ -6,6 +6,8 @@ use jiff::civil::date;
 
 use super::*;
 
+mod vectors;
+
 const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
 fn policy_text() -> String {
@@ -101,7 +103,8 @@ fn a_real_tree_is_read_in_every_corner() {
         &format!("FROM docker.io/library/golang:1.25-bookworm@{DIGEST} AS builder\nFROM builder\n"),
     );
     write("cmd/must-gather/Dockerfile", "FROM registry.access.redhat.com/ubi10:10.2\n");
-    write("test/services/mock-llm/go.Dockerfile", "ARG GO_VERSION\nFROM golang:${GO_VERSION}\nFROM alpine\n");
+    write("test/services/mock-llm/go.Dockerfile", &format!("ENV GOTOOLCHAIN=auto\nFROM {ubi}\n"));
+    write("test/services/other/Dockerfile", "ARG GO_VERSION\nFROM golang:${GO_VERSION}\nFROM alpine\n");
     write(
         "test/integration/podman-compose.test.yml",
         "services:\n  db:\n    image: docker.io/library/postgres:16-alpine\n  cache:\n    image: quay.io/jordigilh/redis:7-alpine\n  proxy: {image: docker.io/envoyproxy/envoy:v1.37}\n  queue:\n    image: valkey/valkey:8\n",
@@ -140,11 +143,12 @@ fn a_real_tree_is_read_in_every_corner() {
     test/integration/podman-compose.test.yml:6 prohibited-registry `docker.io/envoyproxy/envoy:v1.37`
     test/integration/podman-compose.test.yml:8 prohibited-registry `valkey/valkey:8`
     test/kind.yaml:4 prohibited-registry `kindest/node:v1.36.1`
-    test/services/mock-llm/go.Dockerfile:2 unresolved-argument ``
-    test/services/mock-llm/go.Dockerfile:3 prohibited-registry `alpine`
+    test/services/mock-llm/go.Dockerfile:1 fetched-compiler `GOTOOLCHAIN=auto`
+    test/services/other/Dockerfile:2 unresolved-argument ``
+    test/services/other/Dockerfile:3 prohibited-registry `alpine`
     "#);
     // Everything else is as it should be.
-    assert_eq!(mentions.len(), told.len() + 5);
+    assert_eq!(mentions.len(), told.len() + 6);
 }
 
 #[test]
@@ -274,7 +278,7 @@ fn mistakes_are_shown_in_their_line() {
     6 | registries = ["*.redhat.com"]
       |               ^^^^^^^^^^^^^^
 
-    images/registries.toml:2:20: unknown variant `node`, expected one of `containerfile`, `manifest`, `node-image`, `workflow`, `recipe`, `mirror`
+    images/registries.toml:2:20: unknown variant `node`, expected one of `containerfile`, `compiler`, `manifest`, `node-image`, `workflow`, `recipe`, `mirror`
       |
     2 | digest-required = ["node"]
       |                    ^^^^^^

@@ -60,9 +60,12 @@ pub fn collect(root: &Path) -> Result<Vec<Mention>, TreeError> {
             Place::Manifest if text.contains("kind.x-k8s.io/") => {
                 yaml::mentions(&relative, &text, Place::NodeImage)
             }
-            Place::Manifest | Place::NodeImage | Place::Workflow | Place::Recipe | Place::Mirror => {
-                yaml::mentions(&relative, &text, kind)
-            }
+            Place::Manifest
+            | Place::NodeImage
+            | Place::Workflow
+            | Place::Recipe
+            | Place::Mirror
+            | Place::Compiler => yaml::mentions(&relative, &text, kind),
         });
     }
     for (folder, own) in products(root, &files) {
