@@ -3,6 +3,6 @@
 
 pub mod corpus;
 pub mod mirror;
+pub mod registry;
 
-mod registry;
 mod tool;

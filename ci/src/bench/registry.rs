@@ -19,9 +19,16 @@ pub enum Kind {
 }
 
 /// A registry that lasts as long as this value.
-pub(super) enum Registry {
+pub enum Registry {
+    /// In this process.
     InProcess(Running),
-    Docker { child: Child, address: SocketAddr },
+    /// Docker's, as a process of its own.
+    Docker {
+        /// The process, which ends with the value.
+        child: Child,
+        /// Where it listens.
+        address: SocketAddr,
+    },
 }
 
 /// A registry could not be started.
@@ -39,7 +46,8 @@ pub enum RegistryError {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Registry {
-    pub(super) async fn start(kind: Kind, directory: &Path) -> Result<Registry, RegistryError> {
+    /// Starts a registry whose content is in `directory`.
+    pub async fn start(kind: Kind, directory: &Path) -> Result<Registry, RegistryError> {
         match kind {
             Kind::InProcess => {
                 Ok(Registry::InProcess(registry::serve(registry::Options::on_loopback(directory)).await?))
@@ -48,7 +56,8 @@ impl Registry {
         }
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
         match self {
             Registry::InProcess(running) => running.address(),
             Registry::Docker { address, .. } => *address,

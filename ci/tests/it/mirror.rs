@@ -8,16 +8,16 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use ci::bench::corpus::Corpus;
+use ci::bench::registry::Kind;
 use ci::workflows;
 use images::mirror::declaration;
 use images::wire;
-use world::World;
+use world::{LARGE, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_killed_anywhere_leaves_nothing_incomplete_and_the_next_completes_it() {
     let wires = wire::Options { delay: Duration::from_millis(1), ..wire::Options::default() };
-    let mut world = World::new(wires).await;
+    let mut world = World::new(wires, Kind::InProcess).await;
     world.kill_many(8).await;
 }
 
@@ -25,26 +25,13 @@ async fn a_run_killed_anywhere_leaves_nothing_incomplete_and_the_next_completes_
 async fn wires_that_break_delay_a_run_and_change_nothing() {
     let cut_after = Some(20_000..300_000);
     let wires = wire::Options { delay: Duration::from_millis(1), cut_after, ..wire::Options::default() };
-    let mut world = World::new(wires).await;
+    let mut world = World::new(wires, Kind::InProcess).await;
     world.complete().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_was_killed_is_continued_where_it_was() {
-    // Two blobs of half the size.
-    const LARGE: u64 = 24 << 20;
-    let corpus = Corpus {
-        name: "large",
-        repositories: 1,
-        tags: 1,
-        architectures: vec!["amd64", "arm64"],
-        shared: LARGE as usize / 2,
-        common: 0,
-        own: (0, 0),
-        signed: true,
-    };
-    let wires = wire::Options { upload_limit: Some(LARGE / 2), ..wire::Options::default() };
-    let mut world = World::with(&corpus, wires).await;
+    let mut world = World::large(Kind::InProcess).await;
     world.kill_uploading(LARGE / 2).await;
     world.complete().await;
     let [received, sent] = world.moved();
@@ -89,7 +76,7 @@ fn told(output: Output) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_scheduled_job_proposes_a_changed_lock_and_changes_nothing_when_there_is_nothing_to_do() {
-    let world = World::new(wire::Options::default()).await;
+    let world = World::new(wire::Options::default(), Kind::InProcess).await;
     let root = world.root();
     let outside = tempfile::tempdir().unwrap();
     let at = |name: &str| outside.path().join(name);

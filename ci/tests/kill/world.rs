@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use ci::bench::corpus::{Corpus, Published, publish};
+use ci::bench::registry::{Kind, Registry};
 use images::client::{Client, Options, Repository};
 use images::document::{Index, Manifest, Raw, is_index};
 use images::registry::{self, Running, serve};
@@ -14,12 +15,15 @@ use tokio::process::{Child, Command};
 
 /// Longer than a busy machine needs for one run.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Bytes of what is large.
+pub const LARGE: u64 = 24 << 20;
 
 pub struct World {
     root: tempfile::TempDir,
     source: Running,
     source_wire: Wire,
-    destination: Running,
+    kind: Kind,
+    destination: Registry,
     destination_wire: Wire,
     published: Published,
     wires: wire::Options,
@@ -30,7 +34,8 @@ pub struct World {
 }
 
 impl World {
-    pub async fn new(wires: wire::Options) -> World {
+    /// Many small blobs, to a registry of that kind.
+    pub async fn new(wires: wire::Options, kind: Kind) -> World {
         let corpus = Corpus {
             name: "killed",
             repositories: 3,
@@ -41,10 +46,26 @@ impl World {
             own: (2, 30_000),
             signed: true,
         };
-        World::with(&corpus, wires).await
+        World::with(&corpus, wires, kind).await
     }
 
-    pub async fn with(corpus: &Corpus, wires: wire::Options) -> World {
+    /// Two blobs of half of [`LARGE`], and a wire that lets half of it pass.
+    pub async fn large(kind: Kind) -> World {
+        let corpus = Corpus {
+            name: "large",
+            repositories: 1,
+            tags: 1,
+            architectures: vec!["amd64", "arm64"],
+            shared: LARGE as usize / 2,
+            common: 0,
+            own: (0, 0),
+            signed: true,
+        };
+        let wires = wire::Options { upload_limit: Some(LARGE / 2), ..wire::Options::default() };
+        World::with(&corpus, wires, kind).await
+    }
+
+    async fn with(corpus: &Corpus, wires: wire::Options, kind: Kind) -> World {
         let root = tempfile::tempdir().unwrap();
         for folder in ["images", "ci/pipelines", "docker"] {
             std::fs::create_dir_all(root.path().join(folder)).unwrap();
@@ -53,14 +74,14 @@ impl World {
         let source = serve(registry::Options::on_loopback(root.path().join("source"))).await.unwrap();
         let published = publish(corpus, &client, &source.host()).await.unwrap();
         let source_wire = Wire::to(source.address(), wires.clone()).await.unwrap();
-        let destination =
-            serve(registry::Options::on_loopback(root.path().join("destination"))).await.unwrap();
+        let destination = Registry::start(kind, &root.path().join("destination")).await.unwrap();
         let destination_wire = Wire::to(destination.address(), wires.clone()).await.unwrap();
         let dice = 0x2545_f491_4f6c_dd1d;
         let world = World {
             root,
             source,
             source_wire,
+            kind,
             destination,
             destination_wire,
             published,
@@ -94,7 +115,7 @@ impl World {
     async fn begin_again(&mut self) {
         self.episodes += 1;
         let directory = self.root.path().join(format!("destination-{}", self.episodes));
-        self.destination = serve(registry::Options::on_loopback(directory)).await.unwrap();
+        self.destination = Registry::start(self.kind, &directory).await.unwrap();
         self.destination_wire = Wire::to(self.destination.address(), self.wires.clone()).await.unwrap();
         std::fs::remove_file(self.root.path().join("images/mirror.lock")).unwrap();
         self.declare();
@@ -201,7 +222,9 @@ impl World {
     fn both(&self, repository: &str) -> [Repository; 2] {
         [
             self.client.repository(&self.source.host(), repository).unwrap(),
-            self.client.repository(&self.destination.host(), &format!("mirror/{repository}")).unwrap(),
+            self.client
+                .repository(&self.destination.address().to_string(), &format!("mirror/{repository}"))
+                .unwrap(),
         ]
     }
 
@@ -250,8 +273,8 @@ impl World {
         for exchange in self.destination_wire.exchanges() {
             if exchange.method == "PUT" && exchange.status == 201 && exchange.path.contains("/blobs/uploads/")
             {
-                let (upload, digest) = exchange.path.split_once("?digest=").expect("a digest");
-                let repository = upload.split("/blobs/").next().unwrap();
+                let repository = exchange.path.split("/blobs/").next().unwrap();
+                let (_, digest) = exchange.path.split_once("digest=").expect("a digest");
                 *sent.entry(format!("{repository} {digest}")).or_default() += 1;
             }
         }
