@@ -27,8 +27,7 @@ const REHASH: usize = 256 << 10;
 /// Told how many bytes have just moved.
 pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
 
-/// What those who take in a blob are told.
-#[derive(Clone)]
+/// What the one who keeps a blob is told.
 enum Step {
     Piece(Bytes),
     /// The registry begins again from the first byte.
@@ -146,20 +145,14 @@ impl Repository {
     ) -> Result<u64, ClientError> {
         let what = self.blob_name(blob);
         let local = |source| ClientError::Local { step: "write", path: what.clone().into(), source };
-        // Both take about as long as the network; one after the other they would take longer.
+        // Beside the network, which takes about as long.
         let (to_file, pieces) = mpsc::channel(IN_FLIGHT);
-        let file = partial.reopen()?;
-        let writer = tokio::task::spawn_blocking(move || write(file, pieces, told));
-        let (to_hasher, pieces) = mpsc::channel(IN_FLIGHT);
         let (file, hasher) = (partial.reopen()?, Hasher::new(blob.digest.algorithm()));
-        let hasher = tokio::task::spawn_blocking(move || hash(file, hasher, arrived, pieces));
-        let takers = Takers { to_file, to_hasher };
-        let received = self.receive(blob, arrived, &what, &takers, progress).await;
-        drop(takers);
-        let (written, hashed) = tokio::join!(writer, hasher);
+        let keeper = tokio::task::spawn_blocking(move || keep(file, hasher, arrived, pieces, told));
+        let received = self.receive(blob, arrived, &what, &to_file, progress).await;
+        drop(to_file);
         // A full disk stops the receiving, too; it is the better reason.
-        written.map_err(|error| local(io::Error::other(error)))?.map_err(local)?;
-        let found = hashed.map_err(|error| local(io::Error::other(error)))?.map_err(local)?;
+        let found = keeper.await.map_err(|error| local(io::Error::other(error)))?.map_err(local)?;
         let moved = received?;
         match found == blob.digest {
             true => Ok(moved),
@@ -173,7 +166,7 @@ impl Repository {
         blob: &Descriptor,
         arrived: u64,
         what: &str,
-        takers: &Takers,
+        to_file: &mpsc::Sender<Step>,
         progress: &Progress,
     ) -> Result<u64, ClientError> {
         let url = self.url(&format!("blobs/{}", blob.digest))?;
@@ -190,7 +183,7 @@ impl Repository {
             match response.status() {
                 StatusCode::PARTIAL_CONTENT if starts_at(&response) == Some(at) => {}
                 StatusCode::OK => {
-                    if at > 0 && !takers.take(Step::Restart).await {
+                    if at > 0 && to_file.send(Step::Restart).await.is_err() {
                         return Ok(moved);
                     }
                     at = 0;
@@ -228,8 +221,8 @@ impl Repository {
                     return Err(ClientError::TooLarge { what: what.to_string(), limit: blob.size });
                 }
                 progress(piece.len() as u64);
-                // A writer that is gone says why when it is joined.
-                if !takers.take(Step::Piece(piece)).await {
+                // Who is gone says why when he is joined.
+                if to_file.send(Step::Piece(piece)).await.is_err() {
                     return Ok(moved);
                 }
             }
@@ -252,66 +245,42 @@ impl Repository {
     }
 }
 
-/// Who is given what arrives.
-struct Takers {
-    to_file: mpsc::Sender<Step>,
-    to_hasher: mpsc::Sender<Step>,
-}
-
-impl Takers {
-    /// Hands a step to both; not when one of them is gone.
-    async fn take(&self, step: Step) -> bool {
-        self.to_hasher.send(step.clone()).await.is_ok() && self.to_file.send(step).await.is_ok()
-    }
-}
-
-/// Writes on a thread of its own until the sender is gone.
-fn write(mut file: File, mut pieces: mpsc::Receiver<Step>, mut told: Option<Writer>) -> io::Result<()> {
-    while let Some(step) = pieces.blocking_recv() {
-        match step {
-            Step::Piece(piece) => {
-                file.write_all(&piece)?;
-                if let Some(told) = &mut told {
-                    told.wrote(piece);
-                }
-            }
-            Step::Restart => {
-                // Writing goes on at the end of the file, which is its beginning now.
-                file.set_len(0)?;
-                if let Some(told) = &mut told {
-                    told.restart();
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Hashes on a thread of its own: what the file has already, then what comes.
-fn hash(
+/// Hashes what the file has already, then writes and hashes what comes until the sender is gone. One thread does both: a second would have
+/// to be woken for each piece, too, which takes longer than it saves.
+fn keep(
     mut file: File,
     mut hasher: Hasher,
     arrived: u64,
     mut pieces: mpsc::Receiver<Step>,
+    mut told: Option<Writer>,
 ) -> io::Result<Digest> {
     let fresh = hasher.clone();
     let mut before = vec![0; if arrived > 0 { REHASH } else { 0 }];
     let mut rest = arrived;
     while rest > 0 {
         let wanted = before.len().min(usize::try_from(rest).unwrap_or(usize::MAX));
-        match file.read(&mut before[..wanted])? {
-            // It was emptied, to begin again.
-            0 => break,
-            length => {
-                hasher.update(&before[..length]);
-                rest -= length as u64;
-            }
-        }
+        file.read_exact(&mut before[..wanted])?;
+        hasher.update(&before[..wanted]);
+        rest -= wanted as u64;
     }
     while let Some(step) = pieces.blocking_recv() {
         match step {
-            Step::Piece(piece) => hasher.update(&piece),
-            Step::Restart => hasher = fresh.clone(),
+            Step::Piece(piece) => {
+                file.write_all(&piece)?;
+                // Before it is hashed: somebody waits for it.
+                if let Some(told) = &mut told {
+                    told.wrote(piece.clone());
+                }
+                hasher.update(&piece);
+            }
+            Step::Restart => {
+                // Writing goes on at the end of the file, which is its beginning now.
+                file.set_len(0)?;
+                hasher = fresh.clone();
+                if let Some(told) = &mut told {
+                    told.restart();
+                }
+            }
         }
     }
     Ok(hasher.finish())
