@@ -36,6 +36,12 @@ mod sides;
 // Images from registry to registry.
 #[cfg(test)]
 mod mirror;
+// What is signed and said about them.
+#[cfg(test)]
+mod signatures;
+// Where there is no network.
+#[cfg(test)]
+mod bundle;
 // What that costs, and why.
 #[cfg(test)]
 mod forecast;

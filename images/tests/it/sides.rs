@@ -14,6 +14,19 @@ use crate::content::{client, manifest, noise, quiet};
 use crate::scripted::{Reply, Scripted, Seen};
 
 pub const BOTH: &[&str] = &["linux/amd64", "linux/arm64"];
+/// Everything of one repository, and a tag of another.
+pub const RULES: &str = r#"
+    [defaults]
+    platforms = ["linux/amd64", "linux/arm64"]
+    [[image]]
+    source = "SOURCE/library/one"
+    destination = "DESTINATION/mirror/one"
+    globs = ["*"]
+    [[image]]
+    source = "SOURCE/library/two"
+    destination = "DESTINATION/mirror/two"
+    tags = ["v1"]
+"#;
 
 /// A source and a destination, each behind a server that sees every request.
 pub struct Sides {
