@@ -1,12 +1,16 @@
 //! What the mirror's commands print for people.
 
+mod why;
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
 use images::client::Quota;
 use images::mirror::bundle::Written;
-use images::mirror::{Action, Age, Forecast, Plan, Step, Synced, Verified, Why};
+use images::mirror::{Action, Age, Forecast, Plan, Step, Synced, Verified};
+
+pub(super) use why::why;
 
 /// A plan: what differs, and what that costs.
 pub(super) fn plan(plan: &Plan, forecast: &[Forecast]) -> String {
@@ -156,42 +160,6 @@ pub(super) fn age(age: &Age, images: usize) -> String {
         (Some(seconds), false) => format!("it was compared {} ago, of at most {limit}", days(seconds)),
     };
     format!("the lock has {images} images; {checked}\n")
-}
-
-/// Why tags are taken or skipped, rule by rule, and what that comes to.
-pub(super) fn why(all: &[Why]) -> String {
-    let mut text = String::new();
-    let mut rule = None;
-    for Why { source, destination, line, tag, taken, why, action, since, objections } in all {
-        if rule.replace(*line) != Some(*line) {
-            let _ = writeln!(text, "{source} → {destination} (images/mirror.toml:{line})");
-        }
-        let mut sentence = format!("  {} {tag}: {why}", if *taken { "taken  " } else { "skipped" });
-        sentence += &action.as_ref().map(|action| format!("; {}", becomes(action))).unwrap_or_default();
-        sentence +=
-            &since.map(|since| format!("; copied on {}", since.strftime("%Y-%m-%d"))).unwrap_or_default();
-        let _ = writeln!(text, "{sentence}");
-        for objection in objections {
-            let _ =
-                writeln!(text, "    but `sync` refuses it: {objection}\n      = hint: {}", objection.hint());
-        }
-    }
-    text
-}
-
-/// What a run would make of a tag.
-fn becomes(action: &Action) -> String {
-    match action {
-        Action::Keep => "the copy is what the source has".to_owned(),
-        Action::Add { to } => format!("`sync` brings {to}"),
-        Action::Update { from, to } | Action::Moved { from, to } => {
-            format!("it moved from {from} to {to}, which `sync --update` brings")
-        }
-        Action::Restore { to, .. } => format!("the destination lost it; `sync` brings {to} again"),
-        Action::Absent => "the source does not have it".to_owned(),
-        Action::Vanished => "the source does not have it any more; the copy stays".to_owned(),
-        Action::Unselected => "the copy stays".to_owned(),
-    }
 }
 
 /// A size for people, in powers of ten as registries show it.
