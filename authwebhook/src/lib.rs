@@ -20,4 +20,3 @@ pub mod upkeep;
 
 pub mod health;
 pub mod metrics;
-pub mod telemetry;

@@ -17,7 +17,6 @@ use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::registration::Names;
 use crate::server::{self, ServingCertificate, Webhook};
-use crate::telemetry;
 use crate::upkeep::{Memory, Upkeep};
 
 /// Why the process could not serve.
@@ -75,7 +74,13 @@ impl RunError {
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(options: Options) -> Result<(), RunError> {
-    telemetry::init(&options.log).map_err(RunError::Log)?;
+    let telemetry = telemetry::start("authwebhook", &options.log).map_err(RunError::Log)?;
+    let served = run_logged(options).await;
+    telemetry.finish().await;
+    served
+}
+
+async fn run_logged(options: Options) -> Result<(), RunError> {
     let client = Client::try_default().await.map_err(|source| RunError::Kubernetes(Box::new(source)))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;

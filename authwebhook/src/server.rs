@@ -8,12 +8,13 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use jiff::Timestamp;
-use tracing::{info, warn};
+use tracing::{Instrument, Span, info, warn};
 
 pub use self::handshake::{HandshakeError, check as check_handshake};
 pub use self::listener::{ServingCertificate, serve};
@@ -45,28 +46,37 @@ pub fn router(webhook: Webhook) -> Router {
         .route(
             EXECUTION_PATH,
             post(async |State(webhook), body| {
-                review(webhook, "workflowexecution", workflow_execution::answer, body)
+                review(webhook, "workflowexecution", workflow_execution::answer, body).await
             }),
         )
         .route(
             APPROVAL_PATH,
             post(async |State(webhook), body| {
-                review(webhook, "remediationapprovalrequest", approval::answer, body)
+                review(webhook, "remediationapprovalrequest", approval::answer, body).await
             }),
         )
         .route(
             NOTIFICATION_PATH,
             post(async |State(webhook), body| {
-                review(webhook, "notificationrequest", notification::answer, body)
+                review(webhook, "notificationrequest", notification::answer, body).await
             }),
         )
         .route("/healthz", get(async || "ok"))
         .layer(DefaultBodyLimit::max(MAX_REVIEW_BYTES))
+        .layer(middleware::from_fn(traced))
         .with_state(webhook)
 }
 
-/// Answers a review of `kind`; the audit event is handed in and never waited for.
-fn review(
+/// Every request in a span, of the API server's trace if that has one.
+async fn traced(request: Request, next: Next) -> Response {
+    let span = telemetry::answering(request.method(), request.uri().path(), request.headers());
+    let response = next.run(request).instrument(span.clone()).await;
+    telemetry::answered(&span, response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    response
+}
+
+/// Answers a review of `kind`; the audit event is handed in, and DataStorage is not waited for.
+async fn review(
     webhook: Webhook,
     kind: &'static str,
     answer: fn(review::Request, Timestamp) -> Answer,
@@ -92,7 +102,7 @@ fn review(
     let Answer { response, outcome, event } = answer(review.request, Timestamp::now());
     if let Some(event) = event {
         info!(user, kind, resource = event.resource_id, event = event.event_type, "attributed");
-        webhook.audit.send(*event);
+        webhook.audit.send(*event, telemetry::traceparent(&Span::current())).await;
     }
     if let Some(status) = &response.status {
         warn!(user, kind, %status, "write refused");

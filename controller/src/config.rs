@@ -74,6 +74,9 @@ pub struct Config {
     /// How long a leader that is silent is waited for: seconds, or a duration.
     #[arg(long, default_value = "15s", value_name = "DURATION", value_parser = seconds)]
     pub lease_duration: SignedDuration,
+    /// What is logged: a level, or directives such as `info,controller=debug`.
+    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "DIRECTIVES")]
+    pub log: String,
     /// Name of the pod this runs in: who holds the Lease, and who tells Kubernetes events.
     #[arg(long, env = "POD_NAME", value_name = "NAME")]
     pub pod_name: Option<String>,

@@ -4,14 +4,21 @@ use std::process::ExitCode;
 
 use controller::config::Config;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // Fails only if a provider was chosen before, which then serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let config = Config::load(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().json().flatten_event(true).with_span_list(false).with_env_filter(filter).init();
-    match run(config).await {
+    let telemetry = match telemetry::start("workflowexecution-controller", &config.log) {
+        Ok(telemetry) => telemetry,
+        Err(error) => clap::Command::new("workflowexecution-controller")
+            .error(clap::error::ErrorKind::ValueValidation, format!("cannot read `--log` {error}"))
+            .exit(),
+    };
+    let outcome = run(config).await;
+    telemetry.finish().await;
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "the controller cannot run");
@@ -21,8 +28,6 @@ async fn main() -> ExitCode {
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
-    // Fails only if a provider was chosen before, which then serves as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = kube::Client::try_default().await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -22,7 +22,7 @@ use kube::runtime::applier;
 use kube::runtime::controller::{Action as Next, Config, Error as ApplierError, ReconcileRequest};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
-use tracing::Instrument;
+use tracing::{Instrument, field};
 
 use crate::engines::child::Place;
 use crate::engines::served::Served;
@@ -130,13 +130,22 @@ async fn reconcile(execution: Arc<WorkflowExecution>, context: Arc<Context>) -> 
     context.requests.taken(&reference);
     // What changes from here on is requested anew; what changed before must be seen now.
     let execution = context.executions.store.get(&reference).unwrap_or(execution);
-    let span = tracing::info_span!(
+    let uid = execution.metadata.uid.as_deref().unwrap_or_default();
+    let span = tracing::info_span!("reconcile", execution = key(&execution), trace_id = trace::of(uid));
+    let exported = tracing::info_span!(
+        target: telemetry::SPANS,
         "reconcile",
-        execution = key(&execution),
-        trace_id = trace::of(execution.metadata.uid.as_deref().unwrap_or_default()),
+        otel.status_code = field::Empty,
+        otel.status_description = field::Empty,
     );
+    if !exported.is_disabled() {
+        telemetry::adopt(&exported, &trace::parent(uid));
+    }
     let started = Instant::now();
-    let outcome = settle(&execution, &context).instrument(span).await;
+    let outcome = settle(&execution, &context).instrument(span).instrument(exported.clone()).await;
+    if let Err(error) = &outcome {
+        exported.record("otel.status_code", "ERROR").record("otel.status_description", crate::chain(error));
+    }
     context.metrics.reconciled(outcome.as_ref().err(), started.elapsed());
     outcome
 }

@@ -24,4 +24,3 @@ pub mod timeline;
 pub mod repository;
 
 pub mod metrics;
-pub mod telemetry;

@@ -20,7 +20,6 @@ use crate::server::{
     Authorization, KubernetesAuthorizer, Peer, Service, TlsError, TlsFiles, TlsListener, make_service,
 };
 use crate::sign::{KeyError, SigningKey};
-use crate::telemetry;
 use crate::upkeep;
 
 /// How long closing the database may take once nobody is served.
@@ -103,7 +102,13 @@ impl RunError {
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(options: ServeOptions) -> Result<(), RunError> {
-    telemetry::init(&options.log).map_err(RunError::Log)?;
+    let telemetry = telemetry::start("datastorage", &options.log).map_err(RunError::Log)?;
+    let served = run_logged(options).await;
+    telemetry.finish().await;
+    served
+}
+
+async fn run_logged(options: ServeOptions) -> Result<(), RunError> {
     let repository = Repository::open_with(&options.database, Access::Service, options.pool.into()).await?;
     let directory = options.signing_directory.clone().or_else(|| repository.directory());
     let signing = SigningKey::open(&directory.ok_or(RunError::NoSigningDirectory)?)?;

@@ -1,5 +1,5 @@
 //! Sending events in the background: a bounded queue, one request at a time, again until it is acknowledged. With a journal, what
-//! is not acknowledged when the process ends is sent by the next one.
+//! finds the queue full is sent once the queue is empty, and what is not acknowledged when the process ends by the next one.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use api::audit::AuditEventRequest;
 use datastorage_client::{BackOff, Client, Settle, StoreError, deliver};
-use tokio::sync::mpsc;
+use futures::FutureExt;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, error, info, warn};
 
 use super::journal::Journal;
@@ -22,7 +23,7 @@ use crate::upkeep::causes;
 pub struct SenderOptions {
     /// DataStorage, for example `http://datastorage.kubernaut-system:8080`.
     pub url: String,
-    /// Events that wait at most; further ones are only logged.
+    /// Events that wait in memory at most. Further ones wait in the journal; without one they are only logged.
     pub capacity: usize,
     /// A request that takes longer is sent again.
     pub request_timeout: Duration,
@@ -64,35 +65,65 @@ impl SenderOptions {
 /// Most events in a request.
 const MAX_BATCH: usize = 100;
 
-/// Where events are handed in. Handing in never waits.
+/// How long a verdict waits for its event to be on the disk. A disk that is slower than that holds up no decision.
+const KEEP_WITHIN: Duration = Duration::from_secs(1);
+
+/// An event that was handed in.
+#[derive(Clone, Debug)]
+struct Handed {
+    event: AuditEventRequest,
+    /// It is in the journal.
+    kept: bool,
+    /// The request by which it came.
+    traceparent: Option<String>,
+}
+
+impl AsRef<AuditEventRequest> for Handed {
+    fn as_ref(&self) -> &AuditEventRequest {
+        &self.event
+    }
+}
+
+/// Where events are handed in. Handing in waits for the disk, and never for DataStorage.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    queue: mpsc::Sender<AuditEventRequest>,
+    queue: mpsc::Sender<Handed>,
     metrics: Arc<Metrics>,
     journal: Option<Journal>,
+    overflow: Arc<Notify>,
 }
 
 impl Sender {
-    /// Hands in an event: from now on a kill does not lose it, if there is a journal. If the queue is full, the next process
-    /// sends it, or the log is the only record of it.
-    pub fn send(&self, event: AuditEventRequest) {
-        let kept = self.journal.as_ref().is_some_and(|journal| match journal.keep(&event) {
-            Ok(()) => true,
-            Err(error) => {
-                warn!(%error, "an audit event is in memory only");
-                false
-            }
-        });
-        if let Err(refused) = self.queue.try_send(event) {
-            let reason = "the queue is full or closed";
-            match kept {
-                true => postponed(reason, 1),
-                false => {
-                    lost(reason, &refused.into_inner());
-                    self.metrics.audit(AuditStatus::Dropped, 1);
+    /// Hands in an event, with the trace of the request it comes from: from now on a kill does not lose it, if there is a journal.
+    /// If the queue is full, it is sent from the journal later; without, the log is the only record of it.
+    pub async fn send(&self, event: AuditEventRequest, traceparent: Option<String>) {
+        let kept = match &self.journal {
+            None => false,
+            Some(journal) => match keep(journal.clone(), event.clone()).await {
+                Ok(()) => true,
+                Err(error) => {
+                    warn!(%error, "an audit event is in memory only");
+                    false
                 }
+            },
+        };
+        if let Err(refused) = self.queue.try_send(Handed { event, kept, traceparent }) {
+            if kept {
+                debug!("the queue is full: an audit event waits in the journal");
+                self.overflow.notify_one();
+            } else {
+                lost("the queue is full or closed", &refused.into_inner().event);
+                self.metrics.audit(AuditStatus::Dropped, 1);
             }
         }
+    }
+}
+
+async fn keep(journal: Journal, event: AuditEventRequest) -> io::Result<()> {
+    let keeping = tokio::task::spawn_blocking(move || journal.keep(&event));
+    match timeout(KEEP_WITHIN, keeping).await {
+        Ok(kept) => kept.map_err(io::Error::other).flatten(),
+        Err(_) => Err(io::Error::other("the disk is too slow")),
     }
 }
 
@@ -114,27 +145,26 @@ impl Worker {
 /// Starts sending, first what a process before this one has left.
 pub fn start(options: SenderOptions, metrics: Arc<Metrics>) -> Result<(Sender, Worker), StartError> {
     let client = Client::new(&options.url, options.request_timeout).map_err(StartError::Client)?;
-    let (journal, left) = match options.journal {
-        None => (None, Vec::new()),
+    let journal = match options.journal {
+        None => None,
         Some(directory) => match Journal::open(&directory) {
-            Ok((journal, left)) => (Some(journal), left),
+            Ok(journal) => Some(journal),
             Err(source) => return Err(StartError::Journal { directory, source }),
         },
     };
-    if !left.is_empty() {
-        info!(events = left.len(), "sending audit events of the process before this one");
-    }
     let (queue, events) = mpsc::channel(options.capacity.max(1));
     let (stop, stopped) = tokio::sync::watch::channel(None);
+    let overflow = Arc::new(Notify::new());
     let delivery = Delivery {
         back_off: options.back_off,
         client,
         metrics: metrics.clone(),
         journal: journal.clone(),
+        overflow: overflow.clone(),
         stopped,
     };
-    let task = tokio::spawn(delivery.run(left, events));
-    Ok((Sender { queue, metrics, journal }, Worker { task, stop }))
+    let task = tokio::spawn(delivery.run(events));
+    Ok((Sender { queue, metrics, journal, overflow }, Worker { task, stop }))
 }
 
 struct Delivery {
@@ -142,36 +172,65 @@ struct Delivery {
     client: Client,
     metrics: Arc<Metrics>,
     journal: Option<Journal>,
+    /// Told when the journal has an event that the queue has not.
+    overflow: Arc<Notify>,
     /// When to give up, once somebody asked to stop.
     stopped: tokio::sync::watch::Receiver<Option<Instant>>,
 }
 
 impl Delivery {
-    async fn run(mut self, left: Vec<AuditEventRequest>, mut events: mpsc::Receiver<AuditEventRequest>) {
-        for batch in left.chunks(MAX_BATCH) {
-            self.deliver_or_stop(batch.to_vec()).await;
-        }
+    async fn run(mut self, mut events: mpsc::Receiver<Handed>) {
+        self.deliver_journal().await;
         loop {
             let mut batch = Vec::new();
             tokio::select! {
-                received = events.recv_many(&mut batch, MAX_BATCH) => if received == 0 { return },
+                // The journal is read only when nothing waits in the queue, which is in it too.
+                biased;
                 deadline = stop_requested(&mut self.stopped) => {
                     events.close();
                     while events.recv_many(&mut batch, MAX_BATCH).await > 0 {
                         let waiting = std::mem::take(&mut batch);
-                        if let Err(undelivered) = timeout_at(deadline, self.deliver(waiting.clone())).await.map_err(|_| waiting) {
-                            self.out_of_time(&undelivered);
+                        let delivered = timeout_at(deadline, self.deliver(waiting.clone())).await;
+                        if delivered.is_err() {
+                            self.out_of_time(&waiting);
                         }
+                    }
+                    if self.overflow.notified().now_or_never().is_some() {
+                        self.deliver_journal().await;
                     }
                     return;
                 }
+                received = events.recv_many(&mut batch, MAX_BATCH) => match received {
+                    0 => return,
+                    _ => self.deliver_or_stop(batch).await,
+                },
+                () = self.overflow.notified() => self.deliver_journal().await,
             }
-            self.deliver_or_stop(batch).await;
+        }
+    }
+
+    /// Delivers what is in the journal: of a process before this one, or of this one when the queue was full.
+    async fn deliver_journal(&mut self) {
+        let Some(journal) = &self.journal else { return };
+        let files = match journal.unsettled() {
+            Ok(files) => files,
+            Err(error) => {
+                error!(%error, "cannot read the journal: its audit events wait until the process starts again");
+                return;
+            }
+        };
+        if !files.is_empty() {
+            info!(events = files.len(), "sending audit events from the journal");
+        }
+        for files in files.chunks(MAX_BATCH) {
+            let handed =
+                |path: &PathBuf| Some(Handed { event: Journal::read(path)?, kept: true, traceparent: None });
+            self.deliver_or_stop(files.iter().filter_map(handed).collect()).await;
         }
     }
 
     /// Delivers, unless the process ends first and its budget is used up.
-    async fn deliver_or_stop(&mut self, batch: Vec<AuditEventRequest>) {
+    async fn deliver_or_stop(&mut self, batch: Vec<Handed>) {
         let mut stopped = self.stopped.clone();
         let out_of_time = async {
             tokio::time::sleep_until(stop_requested(&mut stopped).await).await;
@@ -183,59 +242,70 @@ impl Delivery {
     }
 
     /// Tries until every event is acknowledged or refused for good.
-    async fn deliver(&self, batch: Vec<AuditEventRequest>) {
+    async fn deliver(&self, mut batch: Vec<Handed>) {
+        // Some may have been sent from the journal while they waited in the queue.
+        if let Some(journal) = &self.journal {
+            batch.retain(|handed| !handed.kept || journal.has(&handed.event));
+        }
         deliver(&self.client, batch, self.back_off, &mut Reporter(self)).await;
     }
 
-    fn out_of_time(&self, batch: &[AuditEventRequest]) {
+    fn out_of_time(&self, batch: &[Handed]) {
         let reason = "the process ends before they were acknowledged";
-        match self.journal {
-            Some(_) => postponed(reason, batch.len()),
-            None => self.give_up(reason, batch),
+        let (kept, others): (Vec<&Handed>, Vec<&Handed>) = batch.iter().partition(|handed| handed.kept);
+        if !kept.is_empty() {
+            warn!(
+                reason,
+                events = kept.len(),
+                "audit events stay in the journal and are sent when the process starts again"
+            );
         }
+        self.give_up(reason, others);
     }
 
     /// DataStorage has them, or will never take them.
-    fn settled(&self, events: &[AuditEventRequest]) {
+    fn settled(&self, events: &[Handed]) {
         if let Some(journal) = &self.journal {
-            events.iter().for_each(|event| journal.settled(event));
+            events.iter().for_each(|handed| journal.settled(&handed.event));
         }
     }
 
-    fn give_up(&self, reason: &str, batch: &[AuditEventRequest]) {
-        for event in batch {
-            lost(reason, event);
+    fn give_up<'a>(&self, reason: &str, batch: impl IntoIterator<Item = &'a Handed>) {
+        for handed in batch {
+            lost(reason, &handed.event);
+            self.metrics.audit(AuditStatus::Dropped, 1);
         }
-        self.metrics.audit(AuditStatus::Dropped, batch.len());
     }
 }
 
 /// Logs and counts what becomes of events.
 struct Reporter<'a>(&'a Delivery);
 
-impl Settle<AuditEventRequest> for Reporter<'_> {
-    fn traceparent(&self, _: &[AuditEventRequest]) -> Option<String> {
-        None
+impl Settle<Handed> for Reporter<'_> {
+    /// That of the review, if all come from one.
+    fn traceparent(&self, events: &[Handed]) -> Option<String> {
+        let first = events.first()?.traceparent.as_ref()?;
+        events.iter().all(|handed| handed.traceparent.as_ref() == Some(first)).then(|| first.clone())
     }
 
-    fn stored(&mut self, events: Vec<AuditEventRequest>, _: Duration) {
+    fn stored(&mut self, events: Vec<Handed>, _: Duration) {
         debug!(events = events.len(), "audit events acknowledged");
         self.0.metrics.audit(AuditStatus::Written, events.len());
         self.0.settled(&events);
     }
 
-    fn refused(&mut self, event: AuditEventRequest, error: &StoreError) {
+    fn refused(&mut self, handed: Handed, error: &StoreError) {
         if error.is_conflict() {
             // The same statement, made a moment earlier: the API server asked twice about one write.
             info!(%error, "audit event was reported before");
             self.0.metrics.audit(AuditStatus::Written, 1);
         } else {
-            self.0.give_up(&error.to_string(), std::slice::from_ref(&event));
+            self.0.give_up(&error.to_string(), [&handed]);
         }
-        self.0.settled(&[event]);
+        self.0.settled(&[handed]);
     }
 
-    fn waits(&mut self, events: &[AuditEventRequest], error: &StoreError, pause: Duration) {
+    fn waits(&mut self, events: &[Handed], error: &StoreError, pause: Duration) {
         let retry_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         warn!(reason = causes(error), events = events.len(), retry_in_ms, "audit events wait");
         self.0.metrics.audit(AuditStatus::Retried, events.len());
@@ -256,8 +326,4 @@ async fn stop_requested(stopped: &mut tokio::sync::watch::Receiver<Option<Instan
 fn lost(reason: &str, event: &AuditEventRequest) {
     let event = serde_json::to_string(event).unwrap_or_default();
     error!(reason, event, "AUDIT DATA LOSS: the event is only in this log line");
-}
-
-fn postponed(reason: &str, events: usize) {
-    warn!(reason, events, "audit events stay in the journal and are sent when the process starts again");
 }

@@ -33,6 +33,22 @@ impl ApiServer {
         Client::new(service, "default")
     }
 
+    /// Serves it over HTTP until the test ends; its URL.
+    pub async fn serve(&self) -> String {
+        let server = self.clone();
+        let answer = async move |request: Request<Body>| {
+            let (parts, body) = request.into_parts();
+            let bytes = body.collect().await.unwrap().to_bytes();
+            let body = serde_json::from_slice(&bytes).unwrap_or_default();
+            let (status, answer) = server.answer(&parts.method, parts.uri.path(), body);
+            (status, axum::Json(answer))
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+        url
+    }
+
     /// The object at `path`, if there is one.
     pub fn get(&self, path: &str) -> Option<Value> {
         self.objects.lock().unwrap().1.get(path).cloned()

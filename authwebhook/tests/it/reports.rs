@@ -24,7 +24,7 @@ fn event(id: u128) -> AuditEventRequest {
 }
 
 /// Answers each request with the next of `answers`, then with 201; keeps the ids of what it accepted.
-async fn datastorage(answers: Vec<u16>) -> (String, Arc<Mutex<Vec<u128>>>) {
+pub async fn datastorage(answers: Vec<u16>) -> (String, Arc<Mutex<Vec<u128>>>) {
     let accepted: Arc<Mutex<Vec<u128>>> = Arc::default();
     let answers = Arc::new(Mutex::new(answers.into_iter()));
     let store = {
@@ -60,7 +60,7 @@ async fn what_a_process_leaves_unsent_the_next_one_sends() {
     // Nobody listens there.
     let (sender, worker) = start(options("http://127.0.0.1:9"), Arc::new(Metrics::default())).unwrap();
     for id in [1, 2, 2, 13] {
-        sender.send(event(id));
+        sender.send(event(id), None).await;
     }
     assert_eq!(kept(), 3, "they are on disk when they are handed in");
     worker.finish(Duration::ZERO).await;
@@ -70,12 +70,41 @@ async fn what_a_process_leaves_unsent_the_next_one_sends() {
 
     let (url, accepted) = datastorage(vec![503]).await;
     let (sender, worker) = start(options(&url), Arc::new(Metrics::default())).unwrap();
-    sender.send(event(3));
+    sender.send(event(3), None).await;
     worker.finish(Duration::from_secs(60)).await;
     let mut accepted = accepted.lock().unwrap().clone();
     accepted.sort_unstable();
     assert_eq!(accepted, [1, 2, 3]);
     assert_eq!(kept(), 0, "what is stored or refused for good is forgotten");
+}
+
+/// More at once than the queue takes: what found it full is sent while the process goes on, each once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_finds_the_queue_full_is_sent_when_there_is_room() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let directory = tempfile::tempdir().unwrap();
+    let kept = || std::fs::read_dir(directory.path()).unwrap().count();
+    // Away for long enough that the queue fills up behind the first request.
+    let (url, accepted) = datastorage(vec![503; 8]).await;
+    let options = SenderOptions {
+        capacity: 2,
+        back_off: BackOff { first: Duration::from_millis(20), longest: Duration::from_millis(100) },
+        journal: Some(directory.path().to_owned()),
+        ..SenderOptions::new(&url)
+    };
+    let (sender, worker) = start(options, Arc::new(Metrics::default())).unwrap();
+    for id in 100..300 {
+        sender.send(event(id), None).await;
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while kept() > 0 {
+        assert!(Instant::now() < deadline, "{} events are still in the journal", kept());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let mut accepted = accepted.lock().unwrap().clone();
+    accepted.sort_unstable();
+    assert_eq!(accepted, (100..300).collect::<Vec<u128>>());
+    worker.finish(Duration::ZERO).await;
 }
 
 async fn sent(answers: Vec<u16>, ids: &[u128]) -> Vec<u128> {
@@ -85,7 +114,7 @@ async fn sent(answers: Vec<u16>, ids: &[u128]) -> Vec<u128> {
     let options = SenderOptions { back_off, ..SenderOptions::new(&url) };
     let (sender, worker) = start(options, Arc::new(Metrics::default())).unwrap();
     for id in ids {
-        sender.send(event(*id));
+        sender.send(event(*id), None).await;
     }
     let started = Instant::now();
     worker.finish(Duration::from_secs(60)).await;

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use crate::api_server::ApiServer;
 
-const MUTATING: &str =
+pub const MUTATING: &str =
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/authwebhook-mutating";
 const VALIDATING: &str =
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/authwebhook-validating";
@@ -77,7 +77,7 @@ async fn replica(api_server: &ApiServer, source: Source) -> Replica {
     Replica { address, readiness }
 }
 
-fn bundle(api_server: &ApiServer, path: &str) -> Option<String> {
+pub fn bundle(api_server: &ApiServer, path: &str) -> Option<String> {
     let configuration = api_server.get(path)?;
     let encoded = configuration["webhooks"][0]["clientConfig"]["caBundle"].as_str()?.to_owned();
     Some(String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap())
@@ -87,7 +87,7 @@ fn ca_in_secret(api_server: &ApiServer) -> String {
     api_server.get(SECRET).unwrap()["data"]["ca.crt"].as_str().unwrap().to_owned()
 }
 
-async fn until(what: &str, holds: impl Fn() -> bool) {
+pub async fn until(what: &str, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !holds() {
         assert!(Instant::now() < deadline, "{what}");
@@ -96,7 +96,11 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 }
 
 /// A call with a handshake of its own, as by an API server that trusts `bundle`.
-async fn call(address: SocketAddr, bundle: &str) -> Result<Value, reqwest::Error> {
+pub async fn call(
+    address: SocketAddr,
+    bundle: &str,
+    traceparent: Option<&str>,
+) -> Result<Value, reqwest::Error> {
     let certificates = reqwest::Certificate::from_pem_bundle(bundle.as_bytes()).unwrap();
     let client = reqwest::Client::builder()
         .no_proxy()
@@ -114,7 +118,11 @@ async fn call(address: SocketAddr, bundle: &str) -> Result<Value, reqwest::Error
         }},
     });
     let url = format!("https://{NAME}:{}/mutate-remediationapprovalrequest", address.port());
-    client.post(url).json(&review).send().await?.error_for_status()?.json().await
+    let mut request = client.post(url).json(&review);
+    if let Some(traceparent) = traceparent {
+        request = request.header("traceparent", traceparent);
+    }
+    request.send().await?.error_for_status()?.json().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,7 +154,7 @@ async fn no_call_fails_while_certificate_and_ca_are_renewed() {
             while !stop.load(Ordering::Relaxed) {
                 pace.tick().await;
                 let bundle = trusted.borrow().clone();
-                let answer = call(addresses[caller % 2], &bundle).await.unwrap();
+                let answer = call(addresses[caller % 2], &bundle, None).await.unwrap();
                 assert_eq!(answer["response"]["allowed"], true, "{answer}");
                 calls.fetch_add(1, Ordering::Relaxed);
             }
@@ -187,7 +195,7 @@ async fn a_replica_that_waits_for_somebody_elses_certificate_makes_none() {
     // Somebody provides it: here another replica.
     let provider = replica(&api_server, Source::Own).await;
     until("both are ready", || waiting.readiness.is_ready() && provider.readiness.is_ready()).await;
-    let answer = call(waiting.address, &bundle(&api_server, VALIDATING).unwrap()).await.unwrap();
+    let answer = call(waiting.address, &bundle(&api_server, VALIDATING).unwrap(), None).await.unwrap();
     assert_eq!(answer["response"]["allowed"], true);
 }
 
@@ -199,7 +207,7 @@ async fn a_verdict_does_not_wait_for_the_audit_trail() {
     until("it is ready", || replica.readiness.is_ready()).await;
     let trusted = bundle(&api_server, MUTATING).unwrap();
     for _ in 0..20 {
-        let answer = call(replica.address, &trusted).await.unwrap();
+        let answer = call(replica.address, &trusted, None).await.unwrap();
         assert_eq!(answer["response"]["allowed"], true);
         let patch = STANDARD.decode(answer["response"]["patch"].as_str().unwrap()).unwrap();
         let patch: Value = serde_json::from_slice(&patch).unwrap();

@@ -156,7 +156,8 @@ impl Sender {
 
 impl Settle<Due> for Desk {
     fn traceparent(&self, events: &[Due]) -> Option<String> {
-        Some(trace::parent(&trace_of(events)))
+        let of_its_own = || Uuid::new_v4().to_string();
+        Some(trace::parent(&uid_of(events).map_or_else(of_its_own, str::to_owned)))
     }
 
     fn stored(&mut self, events: Vec<Due>, took: Duration) {
@@ -192,13 +193,11 @@ impl Desk {
     }
 }
 
-/// The trace of a request: that of its execution, or one of its own if it is about several.
-fn trace_of(batch: &[Due]) -> String {
+/// Whose trace a request belongs to: its execution's, or its own if it is about several.
+fn uid_of(batch: &[Due]) -> Option<&str> {
     let mut uids = batch.iter().map(|due| due.execution.extra.uid.as_deref().unwrap_or_default());
-    match uids.next() {
-        Some(first) if uids.all(|uid| uid == first) => trace::of(first),
-        _ => trace::of(&Uuid::new_v4().to_string()),
-    }
+    let first = uids.next()?;
+    uids.all(|uid| uid == first).then_some(first)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use super::observe::{api_error, event_ids};
 use super::observed::{Child, Refusal};
 use super::{Context, Error, key, reference};
 use crate::engines::tekton::resource::PipelineRun;
+use crate::trace;
 
 /// What carrying out a decision led to.
 pub enum Effect {
@@ -75,7 +76,13 @@ pub async fn act(
                     return Ok(Effect::Done);
                 }
             }
-            Action::WriteStatus(status) => write_status(context, execution, *status).await?,
+            Action::WriteStatus(status) => {
+                let last = ends(execution, &status).then(|| status.clone());
+                write_status(context, execution, *status).await?;
+                if let Some(status) = last {
+                    trace::tell(execution, &status);
+                }
+            }
             Action::Send(events) => {
                 let reference = reference(execution);
                 // In their order: DataStorage chains them as they come.
@@ -88,6 +95,12 @@ pub async fn act(
         }
     }
     Ok(if full { Effect::OutboxFull } else { Effect::Done })
+}
+
+/// Whether `status` is the end of an execution that has not ended yet.
+fn ends(execution: &WorkflowExecution, status: &WorkflowExecutionStatus) -> bool {
+    let ended = |status: &WorkflowExecutionStatus| status.completion_time.is_some();
+    ended(status) && !execution.status.as_ref().is_some_and(ended)
 }
 
 async fn set_finalizers(

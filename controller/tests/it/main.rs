@@ -7,6 +7,9 @@ mod census;
 #[cfg(test)]
 mod cluster;
 #[cfg(test)]
+#[path = "../../../telemetry/tests/played/collector.rs"]
+mod collector;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod service;
@@ -36,3 +39,6 @@ mod leader;
 // Health and logs.
 #[cfg(test)]
 mod health;
+// What a collector is told.
+#[cfg(test)]
+mod spans;

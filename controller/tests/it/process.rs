@@ -26,6 +26,16 @@ pub struct Process {
 impl Process {
     /// Starts it.
     pub async fn start(cluster: &Cluster, storage: &Storage, flags: &[&str]) -> Self {
+        Self::start_in(&[], cluster, storage, flags).await
+    }
+
+    /// The same with further variables in its environment.
+    pub async fn start_in(
+        environment: &[(&str, &str)],
+        cluster: &Cluster,
+        storage: &Storage,
+        flags: &[&str],
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let kubeconfig = directory.path().join("kubeconfig");
         std::fs::write(&kubeconfig, cluster.serve().await.to_string()).unwrap();
@@ -33,6 +43,7 @@ impl Process {
         let (health, metrics) = (free_address(), free_address());
         let child = Command::new(env!("CARGO_BIN_EXE_workflowexecution-controller"))
             .env("KUBECONFIG", kubeconfig)
+            .envs(environment.iter().copied())
             .arg(format!("--datastorage-url={}", storage.url))
             .arg(format!("--health-probe-bind-address={health}"))
             .arg(format!("--metrics-bind-address={metrics}"))

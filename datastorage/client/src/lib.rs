@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use api::audit::{AuditEventRequest, BATCH_PATH};
 use api::problem::Problem;
+use reqwest::{Method, StatusCode};
+use tracing::Instrument;
 
 pub use deliver::{BackOff, Settle, deliver};
 
 /// Where Kubernetes puts the token of the pod's ServiceAccount.
 const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
-/// Header that hands a trace on, as W3C Trace Context names it.
-const TRACEPARENT: &str = "traceparent";
 /// Most characters of an answer that is no problem document.
 const MAX_DETAIL: usize = 300;
 
@@ -76,9 +76,28 @@ impl Client {
         events: &[&AuditEventRequest],
         traceparent: Option<String>,
     ) -> Result<Duration, StoreError> {
+        let span = telemetry::asking(&Method::POST, &self.url, traceparent.as_deref());
+        let outcome =
+            self.post(events, telemetry::traceparent(&span).or(traceparent)).instrument(span.clone()).await;
+        match &outcome {
+            Ok(_) => telemetry::answered(&span, StatusCode::CREATED, StatusCode::BAD_REQUEST),
+            Err(StoreError::Answer { status, .. }) => {
+                let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                telemetry::answered(&span, status, StatusCode::BAD_REQUEST);
+            }
+            Err(StoreError::Unreachable { .. }) => drop(span.record("otel.status_code", "ERROR")),
+        }
+        outcome
+    }
+
+    async fn post(
+        &self,
+        events: &[&AuditEventRequest],
+        traceparent: Option<String>,
+    ) -> Result<Duration, StoreError> {
         let mut request = self.http.post(&self.url).json(events);
         if let Some(traceparent) = traceparent {
-            request = request.header(TRACEPARENT, traceparent);
+            request = request.header(telemetry::TRACEPARENT, traceparent);
         }
         // Read each time: Kubernetes replaces the token before it expires.
         if let Ok(token) = tokio::fs::read_to_string(TOKEN_FILE).await {

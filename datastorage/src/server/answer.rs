@@ -63,15 +63,25 @@ pub(super) async fn finish(State(service): State<Arc<Service>>, request: Request
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let span = info_span!("request", id = %id, %method, %path);
+    let exported = telemetry::answering(
+        &method,
+        route.as_ref().map_or(path.as_str(), MatchedPath::as_str),
+        request.headers(),
+    );
+    let trace = telemetry::trace_of(&exported, request.headers());
+    let span = info_span!("request", id = %id, %method, %path, trace_id = trace);
 
     let started = Instant::now();
     let limit = service.limits.request_timeout;
-    let answered = tokio::time::timeout(limit, next.run(request)).instrument(span.clone()).await;
+    let answered = tokio::time::timeout(limit, next.run(request))
+        .instrument(span.clone())
+        .instrument(exported.clone())
+        .await;
     let mut response = answered.unwrap_or_else(|_| timed_out(limit).into_response());
 
     let _in_span = span.enter();
     let status = response.status();
+    telemetry::answered(&exported, status, StatusCode::INTERNAL_SERVER_ERROR);
     let millis = started.elapsed().as_secs_f64() * 1000.0;
     if let Some(problem) = problem_of(&mut response) {
         let problem = problem.instance(path.as_str()).with("request_id", id.as_str());

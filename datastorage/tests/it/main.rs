@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod app;
 #[cfg(test)]
+#[expect(dead_code, reason = "other services read more of a span")]
+#[path = "../../../telemetry/tests/played/collector.rs"]
+mod collector;
+#[cfg(test)]
 mod database;
 #[cfg(test)]
 mod event;
@@ -24,3 +28,7 @@ mod suite;
 // Callers judged by the API server: no matter of the database.
 #[cfg(test)]
 mod auth;
+
+// What a collector is told.
+#[cfg(test)]
+mod spans;

@@ -22,8 +22,8 @@ use crate::database::Database;
 const DEADLINE: Duration = Duration::from_secs(60);
 const BINARY: &str = env!("CARGO_BIN_EXE_datastorage");
 
-struct Process {
-    child: Child,
+pub struct Process {
+    pub child: Child,
     address: String,
     output: BufReader<std::process::ChildStdout>,
 }
@@ -31,7 +31,18 @@ struct Process {
 impl Process {
     /// Starts the service and reads from its log where it listens.
     fn start(database: &str, keys: &Path, arguments: &[&str]) -> Process {
+        Process::start_in(&[], database, keys, arguments)
+    }
+
+    /// The same with further variables in its environment.
+    pub fn start_in(
+        environment: &[(&str, &str)],
+        database: &str,
+        keys: &Path,
+        arguments: &[&str],
+    ) -> Process {
         let mut child = Command::new(BINARY)
+            .envs(environment.iter().copied())
             .args(["--listen=127.0.0.1:0", "--rate-limit=0", "--database", database, "--signing-directory"])
             .arg(keys)
             .args(arguments)
@@ -52,11 +63,11 @@ impl Process {
         panic!("the service ended with {}", child.wait().unwrap());
     }
 
-    fn url(&self, path: &str) -> String {
+    pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
 
@@ -75,7 +86,7 @@ impl Drop for Process {
 }
 
 /// A log that nobody reads would stop the process when the pipe is full.
-fn drain(process: &mut Process) -> std::thread::JoinHandle<String> {
+pub fn drain(process: &mut Process) -> std::thread::JoinHandle<String> {
     let stdout = std::mem::replace(
         &mut process.output,
         BufReader::new(Command::new("true").stdout(Stdio::piped()).spawn().unwrap().stdout.take().unwrap()),
@@ -86,7 +97,7 @@ fn drain(process: &mut Process) -> std::thread::JoinHandle<String> {
     })
 }
 
-fn client() -> reqwest::Client {
+pub fn client() -> reqwest::Client {
     trusting(None)
 }
 

@@ -11,10 +11,11 @@ const FILE: &str = "xtask/src/check/layers.rs";
 /// Each crate and those it may depend on.
 const LAYERS: &[(&str, &[&str])] = &[
     ("api", &[]),
-    ("controller", &["api", "datastorage-client"]),
-    ("datastorage", &["api"]),
-    ("datastorage-client", &["api"]),
-    ("authwebhook", &["api", "datastorage-client"]),
+    ("telemetry", &[]),
+    ("controller", &["api", "datastorage-client", "telemetry"]),
+    ("datastorage", &["api", "telemetry"]),
+    ("datastorage-client", &["api", "telemetry"]),
+    ("authwebhook", &["api", "datastorage-client", "telemetry"]),
     ("e2e", &["api"]),
     ("engine", &[]),
     ("images", &[]),
