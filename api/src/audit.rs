@@ -21,7 +21,7 @@ pub use payload::*;
 pub use query::*;
 pub use timeline::*;
 pub use validation::{
-    FieldError, Validate, has_nul, optional_text, required_text, validate_batch, validate_event,
+    FieldError, MAX_WHOLE, Validate, has_nul, optional_text, required_text, validate_batch, validate_event,
 };
 
 use jiff::Timestamp;
@@ -170,7 +170,7 @@ pub struct AuditEventRequest {
     pub severity: Option<String>,
     /// How long it took, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, maximum = 9007199254740991_i64)]
     pub duration_ms: Option<i64>,
 }
 

@@ -21,6 +21,8 @@ pub const DEFAULT_PAGE: u32 = 50;
 /// Most entries in a page.
 pub const MAX_PAGE: u32 = 100;
 
+/// Largest number of a field of 32 bits: other languages have no unsigned ones.
+const MAX_COUNT: u32 = i32::MAX as u32;
 /// Largest description.
 const MAX_TEXT: usize = 10_000;
 /// Largest content of a workflow.
@@ -87,7 +89,7 @@ pub struct NewWorkflow {
     pub expected_success_rate: Option<f64>,
     /// How long it takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, maximum = 2147483647)]
     pub expected_duration_seconds: Option<u32>,
     /// Who made this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,6 +144,9 @@ impl Validate for NewWorkflow {
         }
         if self.expected_success_rate.is_some_and(|rate| !(0.0..=1.0).contains(&rate)) {
             errors.push(FieldError::new("expected_success_rate", "must be between 0 and 1"));
+        }
+        if self.expected_duration_seconds.is_some_and(|seconds| seconds > MAX_COUNT) {
+            errors.push(FieldError::new("expected_duration_seconds", format!("must be at most {MAX_COUNT}")));
         }
         let values = serde_json::to_value(self).unwrap_or_default();
         if errors.is_empty() && has_nul(&values) {
@@ -385,6 +390,7 @@ impl Validate for DisableWorkflow {
 pub struct WorkflowQuery {
     /// Only this workflow.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(max_length = 255)]
     pub workflow_name: Option<String>,
     /// Only with this status.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -392,6 +398,7 @@ pub struct WorkflowQuery {
     pub status: Option<WorkflowStatus>,
     /// Only for this environment.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(max_length = 100)]
     pub environment: Option<String>,
     /// Only for this priority.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -399,6 +406,7 @@ pub struct WorkflowQuery {
     pub priority: Option<WorkflowPriority>,
     /// Only for this component.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(max_length = 100)]
     pub component: Option<String>,
     /// Page size, 1 to 100, 50 when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -406,12 +414,13 @@ pub struct WorkflowQuery {
     pub limit: Option<u32>,
     /// Entries to skip.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(maximum = 2147483647)]
     pub offset: Option<u32>,
 }
 
 impl Validate for WorkflowQuery {
     fn validate(&self) -> Vec<FieldError> {
-        let Self { workflow_name, status: _, environment, priority: _, component, limit, offset: _ } = self;
+        let Self { workflow_name, status: _, environment, priority: _, component, limit, offset } = self;
         let texts = [
             optional_text("workflow_name", workflow_name, 255),
             optional_text("environment", environment, 100),
@@ -420,7 +429,10 @@ impl Validate for WorkflowQuery {
         let page = limit
             .filter(|limit| !(1..=MAX_PAGE).contains(limit))
             .map(|limit| FieldError::new("limit", format!("must be between 1 and {MAX_PAGE}, is {limit}")));
-        texts.into_iter().flatten().chain(page).collect()
+        let skipped = offset
+            .filter(|offset| *offset > MAX_COUNT)
+            .map(|offset| FieldError::new("offset", format!("must be at most {MAX_COUNT}, is {offset}")));
+        texts.into_iter().flatten().chain(page).chain(skipped).collect()
     }
 }
 

@@ -11,7 +11,9 @@ pub mod audit;
 pub mod catalog;
 pub mod problem;
 pub mod success_rate;
+pub mod time_bound;
 
 pub mod duration;
 pub mod generated;
+pub mod json;
 pub mod names;

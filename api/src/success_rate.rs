@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::time_bound::Ago;
+
 /// Executions that are needed before a rate means something, unless the query says otherwise.
 pub const DEFAULT_MIN_SAMPLES: u64 = 5;
 /// How far back to look unless the query says otherwise.
@@ -15,18 +17,23 @@ pub const DEFAULT_TIME_RANGE: &str = "7d";
 pub struct SuccessRateQuery {
     /// Only remediations whose signal has this alert name.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(min_length = 1, max_length = 255)]
     pub incident_type: Option<String>,
     /// Only this workflow.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(min_length = 1, max_length = 255)]
     pub workflow_id: Option<String>,
     /// Only this version of it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(min_length = 1, max_length = 50)]
     pub workflow_version: Option<String>,
     /// How far back: a duration such as `24h`, `7d` or `30d`; `7d` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<Ago>, inline)]
     pub time_range: Option<String>,
     /// Executions needed before the rate means something; 5 when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(maximum = 9007199254740991_u64)]
     pub min_samples: Option<u64>,
 }
 

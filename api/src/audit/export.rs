@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::AuditEvent;
+use super::{AuditEvent, EventCategory};
+use crate::time_bound::TimeBound;
 
 /// Path for exporting.
 pub const EXPORT_PATH: &str = "/api/v1/audit/export";
@@ -23,18 +24,23 @@ pub const MAX_EXPORT_LIMIT: u32 = 10_000;
 pub struct ExportQuery {
     /// Not before: RFC 3339, a day, or a duration ago such as `24h` or `7d`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<TimeBound>, inline)]
     pub start_time: Option<String>,
     /// Not after: as `start_time`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<TimeBound>, inline)]
     pub end_time: Option<String>,
     /// Only events of this remediation.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(min_length = 1, max_length = 255)]
     pub correlation_id: Option<String>,
     /// Only events of this category.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<EventCategory>, inline)]
     pub event_category: Option<String>,
     /// `json`, the only one; a CSV could not be verified.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<ExportFormat>, inline)]
     pub format: Option<String>,
     /// Also put the signature into `detached_signature`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,10 +51,19 @@ pub struct ExportQuery {
     pub limit: Option<u32>,
     /// Events to skip.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(maximum = 9007199254740991_u64)]
     pub offset: Option<u64>,
     /// Blank out mail addresses, IPv4 addresses and telephone numbers. Redacted events cannot be verified against their hashes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redact_pii: Option<bool>,
+}
+
+/// In which form an export can be had.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum ExportFormat {
+    /// The one that can be verified.
+    Json,
 }
 
 /// A signed export. The signature covers all of it but itself: the document without `signature` and `detached_signature`,

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{AuditEvent, FieldError};
+use super::{AuditEvent, EventCategory, EventOutcome, FieldError};
+use crate::time_bound::TimeBound;
 
 /// Events in a page when the query does not say.
 pub const DEFAULT_LIMIT: u32 = 50;
@@ -17,24 +18,31 @@ pub const MAX_LIMIT: u32 = 1000;
 pub struct AuditQuery {
     /// Only events of this type.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(min_length = 1, max_length = 100)]
     pub event_type: Option<String>,
     /// Only events of this category.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<EventCategory>, inline)]
     pub event_category: Option<String>,
     /// Only events with this outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<EventOutcome>, inline)]
     pub event_outcome: Option<String>,
     /// Only events of this severity.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(min_length = 1, max_length = 20)]
     pub severity: Option<String>,
     /// Only events of this remediation.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(min_length = 1, max_length = 255)]
     pub correlation_id: Option<String>,
     /// Not before: RFC 3339, a day, or a duration ago such as `24h` or `7d`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<TimeBound>, inline)]
     pub since: Option<String>,
     /// Not after: as `since`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<TimeBound>, inline)]
     pub until: Option<String>,
     /// Page size, 1 to 1000, 50 when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,6 +50,7 @@ pub struct AuditQuery {
     pub limit: Option<u32>,
     /// Events to skip.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(maximum = 9007199254740991_u64)]
     pub offset: Option<u64>,
 }
 

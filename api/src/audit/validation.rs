@@ -11,11 +11,15 @@ use super::{
     RemediationApprovalAuditPayload, WorkflowExecutionAuditPayload, WorkflowExecutionWebhookAuditPayload,
     required_fields,
 };
+use crate::json;
 
 /// Clocks may differ by this much before an event is from the future.
 const MAX_AHEAD: SignedDuration = SignedDuration::from_mins(60);
 /// Older events are not accepted.
 const MAX_AGE: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Largest whole number that every reader of JSON keeps.
+pub const MAX_WHOLE: u64 = (1 << 53) - 1;
 
 /// A field that is not acceptable, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,8 +91,9 @@ pub fn validate_event(event: &AuditEventRequest, now: Timestamp) -> Vec<FieldErr
         ("severity", &event.severity, 20),
     ];
     errors.extend(optional.into_iter().filter_map(|(field, text, max)| optional_text(field, text, max)));
-    if event.duration_ms.is_some_and(|millis| millis < 0) {
-        errors.push(FieldError::new("duration_ms", "must not be negative"));
+    if event.duration_ms.is_some_and(|millis| u64::try_from(millis).map_or(true, |millis| millis > MAX_WHOLE))
+    {
+        errors.push(FieldError::new("duration_ms", format!("must be between 0 and {MAX_WHOLE}")));
     }
     errors.extend(check_data(event));
     errors
@@ -165,7 +170,7 @@ fn check_data(event: &AuditEventRequest) -> Option<FieldError> {
 
 /// Why `data` is not a `T`.
 fn unfit<T: DeserializeOwned>(data: Value) -> Option<serde_json::Error> {
-    serde_json::from_value::<T>(data).err()
+    json::from_value::<T>(data).err()
 }
 
 #[cfg(test)]
@@ -223,6 +228,7 @@ mod tests {
             ),
             ("/event_data/phase", json!(""), Some("event_data")),
             ("/event_data/workflow_id", json!(7), Some("event_data")),
+            ("/event_data/phase", json!({"Pending": null}), Some("event_data")),
             ("/event_data/workflow_id", json!("a\u{0}b"), Some("event_data")),
             ("/event_data", json!({}), Some("event_data.event_type")),
             ("/event_data", json!({"event_type": "no.such.type"}), Some("event_data.event_type")),

@@ -1,6 +1,7 @@
 //! Reading a request's body: its media type, its size, its JSON, and which field does not fit.
 
 use api::audit::{FieldError, Validate};
+use api::json;
 use api::problem::Problem;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, header};
@@ -66,7 +67,7 @@ pub(super) async fn valid<T: DeserializeOwned + Validate>(
 
 /// The text as one `T`.
 pub(super) fn parse_one<T: DeserializeOwned>(service: &Service, text: &str) -> Result<T, Failure> {
-    serde_json::from_str(text).map_err(|error| match error.classify() {
+    json::from_str(text).map_err(|error| match error.classify() {
         Category::Data => invalid(service, "malformed", &[field_error("", text, &error)]),
         _ => malformed(service, &format!("the body is not JSON: {error}")),
     })
@@ -88,7 +89,7 @@ pub(super) fn parse_many<T: DeserializeOwned>(service: &Service, text: &str) -> 
     let mut parsed = Vec::with_capacity(items.len());
     let mut errors = Vec::new();
     for (index, item) in items.into_iter().enumerate() {
-        match serde_json::from_str(item.get()) {
+        match json::from_str(item.get()) {
             Ok(value) => parsed.push(value),
             Err(error) => errors.push(field_error(&format!("[{index}]"), item.get(), &error)),
         }

@@ -81,7 +81,7 @@ pub(super) async fn list(
 /// Every version of a workflow, newest first.
 #[utoipa::path(
     get, path = "/api/v1/workflows/by-name/{workflow_name}/versions", tag = "catalog", operation_id = "listWorkflowVersions",
-    params(("workflow_name" = String, Path, description = "Of the workflow.")),
+    params(("workflow_name" = String, Path, description = "Of the workflow.", min_length = 1, max_length = 255)),
     responses(
         (status = 200, description = "Its versions; none if there is no such workflow.", body = WorkflowList),
         (status = 400, description = "The name cannot be one.", body = Problem, content_type = "application/problem+json"),

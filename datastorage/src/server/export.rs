@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use api::audit::{
     AuditExport, DEFAULT_EXPORT_LIMIT, ExportFilters, ExportMetadata, ExportQuery, ExportedEvent, FieldError,
-    HashChainVerification, MAX_EXPORT_LIMIT,
+    HashChainVerification, MAX_EXPORT_LIMIT, MAX_WHOLE,
 };
 use api::problem::Problem;
 use axum::extract::rejection::QueryRejection;
@@ -164,7 +164,7 @@ fn filter(query: ExportQuery, limit: u32, now: Timestamp) -> Result<Filter, Vec<
     let until = query::bound("end_time", end_time, now, &mut errors);
     query::in_order(("start_time", since), ("end_time", until), &mut errors);
     let offset = offset.unwrap_or_default();
-    if i64::try_from(offset).is_err() {
+    if offset > MAX_WHOLE {
         errors.push(FieldError::new("offset", "is too large"));
     }
     match errors.is_empty() {

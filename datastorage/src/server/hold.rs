@@ -52,7 +52,7 @@ pub(super) async fn place_hold(
 /// Release a legal hold.
 #[utoipa::path(
     delete, path = "/api/v1/audit/legal-hold/{correlation_id}", tag = "legal hold", operation_id = "releaseLegalHold",
-    params(("correlation_id" = String, Path, description = "Whose events.")),
+    params(("correlation_id" = String, Path, description = "Whose events.", min_length = 1, max_length = 255)),
     request_body = ReleaseHoldRequest,
     responses(
         (status = 200, description = "The hold is no longer in force.", body = ReleaseHoldResponse),

@@ -1,14 +1,16 @@
 //! The contract as an OpenAPI 3.1 document, made from the types that parse the requests.
 
+mod refine;
+
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use utoipa::OpenApi;
 
+use self::refine::refine;
 use super::{
     Service, catalog, chain, events, export, health, hold, notifications, query, success_rate, timeline,
 };
@@ -73,35 +75,11 @@ pub struct Document {
 pub fn document() -> Document {
     // The document is made of text and maps with text keys: it always has a JSON form.
     let mut document = serde_json::to_value(Contract::openapi()).unwrap_or_default();
-    flatten(&mut document);
+    refine(&mut document);
     let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
     text.push('\n');
     let digest = format!("sha256:{}", hex(&Sha256::digest(text.as_bytes())));
     Document { text, digest }
-}
-
-/// Makes one object of a schema that is put together from several. A part that permits no further members would otherwise
-/// refuse those of the other parts.
-fn flatten(document: &mut Value) {
-    let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) else {
-        return;
-    };
-    let parts_by_name = schemas.clone();
-    for schema in schemas.values_mut() {
-        let Some(parts) = schema.get("allOf").and_then(Value::as_array) else { continue };
-        let (mut properties, mut required) = (Map::new(), Vec::new());
-        for part in parts {
-            let name = part.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next());
-            let part = name.and_then(|name| parts_by_name.get(name)).unwrap_or(part);
-            properties.extend(part.get("properties").and_then(Value::as_object).cloned().unwrap_or_default());
-            required.extend(part.get("required").and_then(Value::as_array).cloned().unwrap_or_default());
-        }
-        let mut flat = json!({"type": "object", "required": required, "properties": properties});
-        if let Some(description) = schema.get("description") {
-            flat["description"] = description.clone();
-        }
-        *schema = flat;
-    }
 }
 
 /// This document.
@@ -129,6 +107,8 @@ pub(super) async fn serve(State(service): State<Arc<Service>>, headers: HeaderMa
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[test]
@@ -144,5 +124,21 @@ mod tests {
         assert!(workflow["additionalProperties"].is_null() && workflow["allOf"].is_null(), "{workflow}");
         assert_eq!(schemas["NewWorkflow"]["additionalProperties"], false);
         assert_eq!(schemas["Problem"]["properties"]["title"]["type"], "string");
+    }
+
+    #[test]
+    fn texts_of_requests_have_no_nul_and_those_of_answers_are_free() {
+        let document: Value = serde_json::from_str(&document().text).unwrap();
+        let text = "^[^\\u0000]*$";
+        let schemas = &document["components"]["schemas"];
+        for pointer in [
+            "/PlaceHoldRequest/properties/reason",
+            "/NewWorkflow/properties/custom_labels/propertyNames",
+            "/NewWorkflow/properties/custom_labels/additionalProperties/items",
+            "/WorkflowExecutionAuditPayload/properties/workflow_id",
+        ] {
+            assert_eq!(schemas.pointer(pointer).unwrap()["pattern"], text, "{pointer}");
+        }
+        assert!(schemas["Problem"]["properties"]["detail"]["pattern"].is_null());
     }
 }

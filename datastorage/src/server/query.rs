@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use api::audit::{AuditQuery, AuditQueryResponse, FieldError, Pagination, optional_text};
+use api::audit::{AuditQuery, AuditQueryResponse, FieldError, MAX_WHOLE, Pagination, optional_text};
 use api::problem::Problem;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -81,7 +81,7 @@ fn filter(query: AuditQuery, now: Timestamp) -> Result<Filter, Vec<FieldError>> 
     let since = bound("since", since, now, &mut errors);
     let until = bound("until", until, now, &mut errors);
     in_order(("since", since), ("until", until), &mut errors);
-    if i64::try_from(offset).is_err() {
+    if offset > MAX_WHOLE {
         errors.push(FieldError::new("offset", "is too large"));
     }
     if !errors.is_empty() {

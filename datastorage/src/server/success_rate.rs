@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use api::audit::{FieldError, optional_text};
+use api::audit::{FieldError, MAX_WHOLE};
 use api::problem::Problem;
 use api::success_rate::{DEFAULT_TIME_RANGE, SuccessRate, SuccessRateQuery};
 use axum::Json;
@@ -91,14 +91,17 @@ async fn rate(
     missing: fn(&SuccessRateQuery) -> Option<&'static str>,
 ) -> Result<Json<SuccessRate>, Failure> {
     let query = query::parse(service, query)?;
-    let mut errors: Vec<FieldError> = [
-        optional_text("incident_type", &query.incident_type, 255),
-        optional_text("workflow_id", &query.workflow_id, 255),
-        optional_text("workflow_version", &query.workflow_version, 50),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    let mut errors = Vec::new();
+    for (field, text, max) in [
+        ("incident_type", &query.incident_type, 255),
+        ("workflow_id", &query.workflow_id, 255),
+        ("workflow_version", &query.workflow_version, 50),
+    ] {
+        query::text(field, text.clone(), max, &mut errors);
+    }
+    if query.min_samples.is_some_and(|samples| samples > MAX_WHOLE) {
+        errors.push(FieldError::new("min_samples", "is too large"));
+    }
     errors.extend(missing(&query).map(|field| FieldError::new(field, "is required")));
     if query.workflow_version.is_some() && query.workflow_id.is_none() {
         errors.push(FieldError::new("workflow_version", "means nothing without `workflow_id`"));

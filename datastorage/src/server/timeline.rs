@@ -18,7 +18,7 @@ use crate::timeline;
 #[utoipa::path(
     post, path = "/api/v1/audit/remediation-requests/{correlation_id}/reconstruct", tag = "audit",
     operation_id = "reconstructRemediationRequest",
-    params(("correlation_id" = String, Path, description = "The remediation.")),
+    params(("correlation_id" = String, Path, description = "The remediation.", min_length = 1, max_length = 255)),
     responses(
         (status = 200, description = "What happened, oldest first.", body = Timeline),
         (status = 400, description = "The id cannot be one.", body = Problem, content_type = "application/problem+json"),
