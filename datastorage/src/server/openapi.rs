@@ -139,6 +139,8 @@ mod tests {
         ] {
             assert_eq!(schemas.pointer(pointer).unwrap()["pattern"], text, "{pointer}");
         }
+        let batch = &document["paths"]["/api/v1/audit/events/batch"]["post"]["requestBody"];
+        assert_eq!(batch["content"]["application/json"]["schema"]["minItems"], 1);
         assert!(schemas["Problem"]["properties"]["detail"]["pattern"].is_null());
     }
 }

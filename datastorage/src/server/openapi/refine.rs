@@ -12,6 +12,10 @@ const REQUIRED: [(&str, &str); 2] = [
     ("/api/v1/success-rate/workflow", "workflow_id"),
 ];
 
+/// The body of a batch, which holds something.
+const BATCH: &str =
+    "/paths/~1api~1v1~1audit~1events~1batch/post/requestBody/content/application~1json/schema";
+
 /// Says it all.
 pub(super) fn refine(document: &mut Value) {
     flatten(document);
@@ -47,6 +51,10 @@ fn require(document: &mut Value) {
         if let Some(parameter) = wanted {
             parameter["required"] = json!(true);
         }
+    }
+    let batch = document.pointer_mut(BATCH).and_then(Value::as_object_mut);
+    if let Some(batch) = batch {
+        batch.insert("minItems".to_owned(), json!(1));
     }
 }
 
