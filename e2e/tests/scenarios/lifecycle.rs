@@ -7,7 +7,7 @@ use api::workflow_execution::{
 use e2e::cluster::{Cluster, NAMESPACE};
 use e2e::component::CONTROLLER;
 use e2e::disruption::peace;
-use e2e::execution::{Plan, condition};
+use e2e::execution::{Execution, Plan, condition};
 use e2e::wait::{Seen, until};
 use e2e::{children, identity};
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -100,19 +100,26 @@ async fn a_workflow_runs_as_the_configured_service_account() -> Result<()> {
     let plan = || Plan::new(&cluster, "account").lasting(3);
     let default = plan().create(&cluster).await?;
     let chosen = plan().config("serviceAccountName", &own).create(&cluster).await?;
-    for (execution, expected) in [(default, "kubernaut-workflow-runner"), (chosen, own.as_str())] {
-        let pod = until(&format!("execution {} has a pod", execution.name), 60, async || {
-            let pod = children::pods(&cluster, &execution.target).await?.pop();
-            Ok(pod.map_or_else(|| Seen::NotYet("none".to_owned()), Seen::Yes))
-        })
-        .await?;
-        let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref());
-        ensure!(account == Some(expected), "{account:?}, not {expected}");
-        execution.until_phase(Phase::Completed).await?;
-        execution.delete().await?;
-    }
+    // Side by side: the child of one that has ended is deleted, with its pod, while the other is still waited for.
+    tokio::try_join!(
+        ends_as(&cluster, default, "kubernaut-workflow-runner"),
+        ends_as(&cluster, chosen, &own),
+    )?;
     accounts.delete(&own, &Default::default()).await?;
     Ok(())
+}
+
+/// Sees the execution's pod run as `account`, and the execution complete.
+async fn ends_as(cluster: &Cluster, execution: Execution, account: &str) -> Result<()> {
+    let pod = until(&format!("execution {} has a pod", execution.name), 60, async || {
+        let pod = children::pods(cluster, &execution.target).await?.pop();
+        Ok(pod.map_or_else(|| Seen::NotYet("none".to_owned()), Seen::Yes))
+    })
+    .await?;
+    let seen = pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref());
+    ensure!(seen == Some(account), "{seen:?}, not {account}");
+    execution.until_phase(Phase::Completed).await?;
+    execution.delete().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
