@@ -86,7 +86,7 @@ fn two_versions_of_one_builder_and_two_digests_of_one_base_are_told() {
     let base = format!("ubi-minimal:latest{A}");
     let tree = [
         from("docker/gateway.Dockerfile", &[&builder, &base]),
-        from("docker/datastorage.Dockerfile", &[&builder, &format!("ubi-minimal:latest{B}")]),
+        from("docker/storage.Dockerfile", &[&builder, &format!("ubi-minimal:latest{B}")]),
         from("docker/apifrontend.Dockerfile", &[&format!("go-toolset:10.2{B}"), &base]),
         from(
             "docker/db-migrate.Dockerfile",
@@ -94,7 +94,7 @@ fn two_versions_of_one_builder_and_two_digests_of_one_base_are_told() {
         ),
     ];
     let expected = [
-        "docker/datastorage.Dockerfile:2 diverging-versions",
+        "docker/storage.Dockerfile:2 diverging-versions",
         "docker/apifrontend.Dockerfile:1 diverging-versions",
     ];
     assert_eq!(told(&tree.concat()), expected);
@@ -126,7 +126,7 @@ fn a_compiler_of_the_machine_a_workflow_runs_on_is_no_image() {
 fn the_exception_as_it_was_granted_is_refused_line_by_line() {
     let granted = |image: &str, approver: &str, expires: &str| {
         let text = format!(
-            "[[tier]]\nname = \"vendor\"\nregistries = [\"registry.access.redhat.com\"]\n[[exception]]\nimage = \"{image}\"\nscope = [\"docker/workflowexecution-controller.Dockerfile\"]\nowner = \"jordigilh\"\napprover = \"{approver}\"\nreason = \"no toolset runs on arm64\"\n{expires}review = 2026-02-09\n"
+            "[[tier]]\nname = \"vendor\"\nregistries = [\"registry.access.redhat.com\"]\n[[exception]]\nimage = \"{image}\"\nscope = [\"docker/controller.Dockerfile\"]\nowner = \"jordigilh\"\napprover = \"{approver}\"\nreason = \"no toolset runs on arm64\"\n{expires}review = 2026-02-09\n"
         );
         parse(FILE, &text)
     };
@@ -140,7 +140,7 @@ fn the_exception_as_it_was_granted_is_refused_line_by_line() {
     let policy = granted(&pinned, "somebody else", end).unwrap();
     // Granted to one controller, it does not reach the webhooks.
     for (file, expected) in
-        [("docker/workflowexecution-controller.Dockerfile", 0), ("docker/webhooks.Dockerfile", 1)]
+        [("docker/controller.Dockerfile", 0), ("docker/webhooks.Dockerfile", 1)]
     {
         let mention = Mention {
             file: file.to_owned(),
