@@ -139,9 +139,7 @@ fn the_exception_as_it_was_granted_is_refused_line_by_line() {
     assert!(told(granted(&pinned, "somebody else", "")).contains("missing field `expires`"));
     let policy = granted(&pinned, "somebody else", end).unwrap();
     // Granted to one controller, it does not reach the webhooks.
-    for (file, expected) in
-        [("docker/controller.Dockerfile", 0), ("docker/webhooks.Dockerfile", 1)]
-    {
+    for (file, expected) in [("docker/controller.Dockerfile", 0), ("docker/webhooks.Dockerfile", 1)] {
         let mention = Mention {
             file: file.to_owned(),
             line: 1,
