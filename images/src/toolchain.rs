@@ -10,6 +10,7 @@ mod rust_src;
 mod standard_library;
 mod zig;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -172,7 +173,8 @@ fn linker(facts: &Facts, preparation: &mut Vec<Preparation>) -> Result<(Zig, Str
 
 impl Toolchain {
     /// Takes the paths of this machine out of what is compiled, so that the binary is the same wherever it is built. Only for a profile that
-    /// nothing else uses: cargo compiles everything again when such flags change.
+    /// nothing else uses: cargo compiles everything again when such flags change. So what build scripts see that compile C for this machine,
+    /// for the sake of a macro, is the same whatever the platform: otherwise each platform would undo the work of the other.
     pub(crate) fn hide_paths(&mut self, root: &Path, cargo_home: &Path) {
         // The last one that fits wins, and cargo's home may be inside the workspace.
         let mapped = [(root, "/workspace"), (cargo_home, "/cargo")];
@@ -180,8 +182,9 @@ impl Toolchain {
             self.flags.push(format!("--remap-path-prefix={}={shown}", path.display()));
         }
         let mapped = mapped.map(|(path, shown)| format!("-ffile-prefix-map={}={shown}", path.display()));
-        let variable = format!("CFLAGS_{}", self.triple.replace('-', "_"));
-        self.environment.push((variable, mapped.join(" ")));
+        for triple in BTreeSet::from([self.triple.clone(), host_triple()]) {
+            self.environment.push((c_flags(&triple), mapped.join(" ")));
+        }
     }
 
     /// Hides other paths instead, for a build of the same sources elsewhere.
@@ -193,6 +196,11 @@ impl Toolchain {
             self.hide_paths(root, cargo_home);
         }
     }
+}
+
+/// The variable in which build scripts look for the flags of C that is compiled for `triple`.
+fn c_flags(triple: &str) -> String {
+    format!("CFLAGS_{}", triple.replace('-', "_"))
 }
 
 /// Where cargo keeps what it downloaded.
@@ -246,6 +254,19 @@ mod tests {
         assert_eq!(toolchain.command, ["cargo", "build"]);
         assert!(toolchain.triple.starts_with(std::env::consts::ARCH), "{}", toolchain.triple);
         assert_eq!((toolchain.flags, toolchain.preparation), (vec![], vec![]));
+    }
+
+    #[test]
+    fn what_macros_are_made_of_is_compiled_alike_for_every_platform() {
+        let flags = |platform: &Platform| {
+            let mut toolchain = choose(platform, &Facts { host: Platform::host(), ..facts() }).unwrap();
+            toolchain.hide_paths(Path::new("/w"), Path::new("/home/me/.cargo"));
+            let host = c_flags(&host_triple());
+            toolchain.environment.into_iter().filter(|(name, _)| *name == host).collect::<Vec<_>>()
+        };
+        let own = flags(&Platform::host());
+        assert_eq!(own.len(), 1);
+        assert_eq!(flags(&"linux/riscv64".parse().unwrap()), own);
     }
 
     #[test]
