@@ -21,6 +21,7 @@ use pack::Packer;
 /// What packs layers that way, exactly: other versions may give other bytes.
 pub fn compressor(compression: Compression) -> String {
     let program = match compression {
+        Compression::Gzip(1) => deflate::VERSION,
         Compression::Gzip(_) => pack::GZIP,
         Compression::Zstd(_) => pack::ZSTD,
     };
@@ -167,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_digest_is_that_of_the_tar_inside() {
-        for compression in [Compression::Gzip(1), Compression::Zstd(3)] {
+        for compression in [Compression::Gzip(1), Compression::Gzip(6), Compression::Zstd(3)] {
             let (packed, diff_id) = write(&[file("/a", "1")], compression, Vec::new()).unwrap();
             let mut tar = Vec::new();
             read::unpacked(packed.as_slice()).unwrap().read_to_end(&mut tar).unwrap();
