@@ -26,6 +26,15 @@ pub(crate) enum Guard {
     Doors(#[expect(dead_code, reason = "held for its Drop")] Vec<kind::Door>),
 }
 
+/// A known reason why another tool failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cause {
+    /// As in "the kubelet refuses this machine, which has cgroup v1".
+    pub what: &'static str,
+    /// What helps.
+    pub hint: &'static str,
+}
+
 /// Why a cluster could not be brought up, looked at or taken down.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
@@ -70,12 +79,14 @@ pub enum ClusterError {
         log: PathBuf,
     },
     /// Another tool failed.
-    #[error("`{line}` failed: {message}{}", logs_hint(.logs))]
+    #[error("`{line}` failed: {message}{}{}", known_cause(.cause), logs_hint(.logs))]
     Command {
         /// As it could be typed.
         line: String,
         /// What it said.
         message: String,
+        /// Why, and what helps, if that is known.
+        cause: Option<Cause>,
         /// Logs collected after the failure.
         logs: Option<PathBuf>,
     },
@@ -113,6 +124,10 @@ fn indented(lines: &[String]) -> String {
 
 fn hint_line(hint: &Option<String>) -> String {
     hint.as_ref().map(|hint| format!("\n  = hint: {hint}")).unwrap_or_default()
+}
+
+fn known_cause(cause: &Option<Cause>) -> String {
+    cause.map(|Cause { what, hint }| format!("\n  = cause: {what}\n  = hint: {hint}")).unwrap_or_default()
 }
 
 fn logs_hint(logs: &Option<PathBuf>) -> String {

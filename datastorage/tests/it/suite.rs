@@ -108,6 +108,7 @@ async fn the_same_batch_from_many_sides_is_stored_once() {
     assert_eq!(stored(&repository).await.len(), 6);
 }
 
+/// Lesson PR20_AUDIT_QUERY_PAGINATION: the first page is not everything, so each says how much there is.
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_are_newest_first_and_count_everything() {
     let (_database, repository) = open().await;

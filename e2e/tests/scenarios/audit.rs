@@ -38,6 +38,7 @@ fn payload(event: &AuditEvent) -> Result<WorkflowExecutionAuditPayload> {
         .with_context(|| format!("{:?}", event.event_data))
 }
 
+/// Lesson WE_TRIAGE_COMPLETE: there were sixteen to eighteen of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn selection_of_the_workflow_is_audited_once() -> Result<()> {
     let cluster = Cluster::connect().await?;

@@ -1,5 +1,6 @@
 //! The kind command line on docker, podman or nerdctl. Its kubeconfig is a file of ours; `~/.kube/config` is never touched.
 
+mod diagnose;
 mod registry;
 
 use std::path::{Path, PathBuf};
@@ -48,7 +49,8 @@ pub(super) async fn up(
         let logs = export_logs(engine, &name, &plan.directory, observer).await.ok();
         // The failure is what is reported; a delete that fails too is found by the next command through the record.
         let _ = run(engine, delete(&name), observer).await;
-        return Err(ClusterError::Command { line, message, logs });
+        let cause = diagnose::cause(&message, logs.as_deref());
+        return Err(ClusterError::Command { line, message, cause, logs });
     }
     created?;
     let guard = open_registries(engine, plan, observer).await?;
@@ -136,7 +138,8 @@ async fn run(
 ) -> Result<String, ClusterError> {
     let line = format!("{program} {}", arguments.join(" "));
     observer(ClusterEvent::Command { line: line.clone() });
-    let failed = |message: String| ClusterError::Command { line: line.clone(), message, logs: None };
+    let failed =
+        |message: String| ClusterError::Command { line: line.clone(), message, cause: None, logs: None };
     let ran = tokio::task::spawn_blocking(move || -> Result<String, String> {
         let shell = Shell::new().map_err(|error| error.to_string())?;
         let command: Cmd<'_> =

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::stream::{BoxStream, SelectAll};
 use futures::{StreamExt, stream};
-use kube::api::{Api, DynamicObject};
+use kube::api::{Api, DynamicObject, TypeMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Error};
@@ -54,8 +54,9 @@ impl Live {
                 applied.directory.api(&api_version, &kind, namespace.as_deref()).await?;
             let Some(api) = api else { continue };
             live.unsynced.insert(number);
+            let types = TypeMeta { api_version, kind };
             let watch = watcher(api, watcher::Config::default()).default_backoff();
-            changes.push(watch.map(move |event| (number, event)).boxed());
+            changes.push(watch.map(move |seen| (number, seen.map(|event| typed(event, &types)))).boxed());
         }
         Ok((live, changes))
     }
@@ -127,11 +128,43 @@ impl Live {
     }
 }
 
+/// Items of a list do not repeat what they are, except those of custom kinds.
+fn typed(mut event: Event<DynamicObject>, types: &TypeMeta) -> Event<DynamicObject> {
+    if let Event::Apply(object) | Event::Delete(object) | Event::InitApply(object) = &mut event {
+        object.types.get_or_insert_with(|| types.clone());
+    }
+    event
+}
+
 /// Kinds that are current as soon as they exist have been proven by the apply; the others are watched.
 pub(super) fn is_awaited(group: &str, kind: &str) -> bool {
     match step(group, kind) {
         Step::Definition | Step::Service | Step::Workload | Step::Custom => true,
         Step::Storage => kind == "PersistentVolumeClaim",
         Step::Namespace | Step::Access | Step::Config | Step::Webhook => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A real API server leaves `apiVersion` and `kind` out of the items of a list.
+    #[test]
+    fn an_object_that_was_listed_is_found_although_it_does_not_say_its_kind() {
+        let item = json!({"metadata": {"name": "web", "namespace": "prod"}, "spec": {}});
+        let types = TypeMeta { api_version: "v1".to_owned(), kind: "Service".to_owned() };
+        let object = serde_json::from_value(item).unwrap();
+        let mut live = Live::default();
+        live.take((0, Ok(typed(Event::InitApply(object), &types))));
+        let id = |kind: &str| ObjectId {
+            group: String::new(),
+            kind: kind.to_owned(),
+            namespace: Some("prod".to_owned()),
+            name: "web".to_owned(),
+        };
+        assert!(live.get(&id("Service")).is_some() && live.get(&id("Pod")).is_none());
     }
 }

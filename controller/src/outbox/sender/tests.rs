@@ -57,6 +57,7 @@ async fn what_finds_no_room_is_refused_and_may_come_again() {
     assert!(outbox.acknowledgements([id]).is_empty(), "under way, and no more is known");
 }
 
+/// Lesson WE_DATASTORAGE_CONNECTION_REFUSED: what is left in a buffer at the end was lost, or retried against a storage that was gone.
 #[tokio::test]
 async fn the_outbox_is_drained_when_everything_under_way_is_settled() {
     let _ = rustls::crypto::ring::default_provider().install_default();

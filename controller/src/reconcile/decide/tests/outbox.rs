@@ -27,6 +27,7 @@ fn events_are_sent_after_their_status_is_stored_and_until_they_are_acknowledged(
     assert_eq!(names(&decided(&observed)), [""; 0], "settled");
 }
 
+/// Lesson WE_TRIAGE_COMPLETE: a phase that was not set yet violated the contract of the payload.
 #[test]
 fn every_event_is_acceptable_and_the_same_each_time() {
     let task = FailedTask { exit_code: Some(3), name: "pod".into(), ..FailedTask::default() };

@@ -117,7 +117,7 @@ fn pending_waits_for_each_thing_that_holds_the_target_and_proceeds_after_it() {
     }
 }
 
-/// 2.8.1: writing Pending must not stop the execution from being looked at again.
+/// 2.8.1 and lesson OBSERVED_GENERATION_DEADLOCK: writing Pending must not stop the execution from being looked at again.
 #[test]
 fn a_cooldown_ends_although_the_wait_was_written() {
     let mut waiting = observed(json!({}));
@@ -131,4 +131,28 @@ fn a_cooldown_ends_although_the_wait_was_written() {
         "still waits, silently"
     );
     assert_eq!(names(&decide(&waiting, &SETTINGS, at(240))), ["create job"]);
+}
+
+/// 2.8.5: a cooldown may end before the child of the execution before is gone.
+#[test]
+fn an_execution_whose_predecessor_still_leaves_waits_for_it_and_does_not_fail() {
+    let left = |deleting| Child {
+        owner: Owner::Another("ops/other".into()),
+        deleting,
+        ..child(ChildState::Succeeded { at: Some(at(-301)) })
+    };
+    let mut next = observed(json!({}));
+    next.siblings = vec![Sibling { completed: Some(at(-301)), ..sibling() }];
+    for deleting in [false, true] {
+        next.child = Some(left(deleting));
+        let decision = decided(&next);
+        assert_eq!(
+            names(&decision),
+            ["write Pending TargetResourceBusy", "TargetBusy"],
+            "deleting: {deleting}"
+        );
+        assert_eq!(written(&decision).unwrap().failure_details, None);
+    }
+    next.child = None;
+    assert_eq!(names(&decided(&next)), ["create job"]);
 }
