@@ -119,10 +119,30 @@ fn text(resource: &Resource, list_meta: &Value, objects: &[Arc<Object>]) -> Stri
         if index > 0 {
             text.push(',');
         }
-        text.push_str(&String::from_utf8_lossy(&super::text(object, resource)));
+        text.push_str(&item(object, resource));
     }
     text.push_str("]}");
     text
+}
+
+/// One item as text. As with a real API server only those of custom kinds repeat what they are.
+fn item(object: &Object, resource: &Resource) -> String {
+    let text = super::text(object, resource);
+    let text = String::from_utf8_lossy(&text);
+    if resource.custom {
+        return text.into_owned();
+    }
+    // Fields are in the order of their names, so that nearly every object begins with these two.
+    let start = format!("{{\"apiVersion\":\"{}\",\"kind\":\"{}\",", resource.api_version(), resource.kind);
+    if let Some(rest) = text.strip_prefix(&start) {
+        return format!("{{{rest}");
+    }
+    let mut value = super::value(object, resource);
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("apiVersion");
+        fields.remove("kind");
+    }
+    value.to_string()
 }
 
 #[cfg(test)]

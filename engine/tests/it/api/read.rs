@@ -212,6 +212,24 @@ async fn answers_come_in_the_form_asked_for() {
     assert_eq!(code, StatusCode::BAD_REQUEST);
 }
 
+/// A real API server leaves them out; who relies on them fails there first.
+#[tokio::test]
+async fn items_of_a_list_do_not_repeat_what_they_are() {
+    let server = start().await;
+    let map = json!({"metadata": {"name": "a"}, "data": {"kind": "\"kind\":\"ConfigMap\""}});
+    server.create::<ConfigMap>(map).await.unwrap();
+    let event = json!({"metadata": {"name": "e"}, "involvedObject": {"kind": "Pod", "namespace": NAMESPACE}});
+    server.create::<Event>(event).await.unwrap();
+    for path in [PATH, "/api/v1/namespaces/work/events", "/apis/events.k8s.io/v1/namespaces/work/events"] {
+        let (_, list) = get(&server, path, "*/*").await;
+        let item = &list["items"][0];
+        assert_eq!((item.get("kind"), item.get("apiVersion")), (None, None), "{path}");
+        assert_eq!(item["metadata"]["namespace"], NAMESPACE, "{path}");
+    }
+    let (_, list) = get(&server, PATH, "*/*").await;
+    assert_eq!(list["items"][0]["data"]["kind"], "\"kind\":\"ConfigMap\"");
+}
+
 #[tokio::test]
 async fn events_of_both_groups_are_the_same_objects() {
     let server = start().await;
@@ -221,7 +239,7 @@ async fn events_of_both_groups_are_the_same_objects() {
     let path = "/apis/events.k8s.io/v1/namespaces/work/events";
     let (_, list) = get(&server, &format!("{path}?fieldSelector=involvedObject.name%3Dp"), "*/*").await;
     let item = &list["items"][0];
-    assert_eq!((&list["kind"], &item["apiVersion"]), (&json!("EventList"), &json!("events.k8s.io/v1")));
+    assert_eq!((&list["kind"], &list["apiVersion"]), (&json!("EventList"), &json!("events.k8s.io/v1")));
     assert_eq!((&item["note"], &item["regarding"]["name"]), (&json!("pulled"), &json!("p")));
     assert_eq!(item["metadata"]["uid"], json!(created.uid()));
 }
