@@ -46,10 +46,18 @@ pub(super) async fn up(
     })?;
     let created = run(engine, create(plan, &config, &kubeconfig), observer).await;
     if let Err(ClusterError::Command { line, message, .. }) = created {
-        let logs = export_logs(engine, &name, &plan.directory, observer).await.ok();
+        let logs = plan.directory.join("logs");
+        // What an earlier failure left is no reason for this one.
+        let _ = std::fs::remove_dir_all(&logs);
+        // kind fails when one of many logs cannot be had; those it could get are there all the same.
+        let _ = export_logs(engine, &name, &plan.directory, observer).await;
         // The failure is what is reported; a delete that fails too is found by the next command through the record.
         let _ = run(engine, delete(&name), observer).await;
-        let cause = diagnose::cause(&message, logs.as_deref());
+        let cause = diagnose::cause(&message, Some(&logs));
+        let logs = (std::fs::create_dir_all(&logs).is_ok()
+            && std::fs::write(logs.join("kind-create.log"), &message).is_ok())
+        .then_some(logs);
+        let message = diagnose::essence(&message);
         return Err(ClusterError::Command { line, message, cause, logs });
     }
     created?;

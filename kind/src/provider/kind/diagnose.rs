@@ -12,6 +12,9 @@ const TAIL: usize = 1 << 20;
 /// Logs that are read at most; a cluster of many nodes has the same trouble on each.
 const LOGS: usize = 64;
 
+/// Lines of kind that are shown when none says what went wrong.
+const LAST_LINES: usize = 10;
+
 /// A cause, and what shows it: in what kind says or in a log of the node, all of the signs on one line.
 struct Known {
     signs: &'static [&'static str],
@@ -77,6 +80,16 @@ pub(super) fn cause(said: &str, logs: Option<&Path>) -> Option<Cause> {
     find(said).or_else(|| logs.into_iter().flat_map(files).find_map(|file| find(&tail(&file))))
 }
 
+/// What kind said, without its progress and the hundreds of lines of kubeadm it repeats; its last lines if nothing in it is an error.
+pub(super) fn essence(said: &str) -> String {
+    let is_error = |line: &&str| {
+        ["ERROR: ", "error: ", "[ERROR "].iter().any(|sign| line.trim_start().starts_with(sign))
+    };
+    let errors: Vec<&str> = said.lines().filter(is_error).collect();
+    let last = said.lines().count().saturating_sub(LAST_LINES);
+    if errors.is_empty() { said.lines().skip(last).collect::<Vec<_>>().join("\n") } else { errors.join("\n") }
+}
+
 fn find(text: &str) -> Option<Cause> {
     let shows = |known: &&Known| text.lines().any(|line| known.signs.iter().all(|sign| line.contains(sign)));
     KNOWN.iter().find(shows).map(|known| known.cause)
@@ -128,6 +141,18 @@ mod tests {
             "kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is unsupported";
         fs::write(node.join("kubelet.log"), line).unwrap();
         assert_eq!(found(), Some("the kubelet refuses this machine, which has cgroup v1"));
+    }
+
+    #[test]
+    fn of_what_kind_says_the_errors_are_shown_else_the_end() {
+        let said = "Creating cluster ...\nERROR: failed to create cluster: exit status 1\nI1128 round_trippers.go:632\n\
+                    error: wait-control-plane: cannot bootstrap the admin user\ngoroutine 1";
+        insta::assert_snapshot!(essence(said), @r"
+        ERROR: failed to create cluster: exit status 1
+        error: wait-control-plane: cannot bootstrap the admin user
+        ");
+        let lines: String = (1..=12).map(|number| format!("line {number}\n")).collect();
+        assert!(essence(&lines).starts_with("line 3\n") && essence(&lines).ends_with("line 12"));
     }
 
     #[test]
