@@ -104,7 +104,7 @@ pub fn classify(failure: &ChildFailure) -> FailureReason {
 }
 
 /// Reasons of Jobs, pods, PipelineRuns and TaskRuns that say it all, the first that is given.
-const REASONS: [(&str, FailureReason); 17] = [
+const REASONS: [(&str, FailureReason); 31] = [
     ("OOMKilled", FailureReason::OomKilled),
     ("DeadlineExceeded", FailureReason::DeadlineExceeded),
     ("PipelineRunTimeout", FailureReason::DeadlineExceeded),
@@ -114,6 +114,9 @@ const REASONS: [(&str, FailureReason); 17] = [
     ("Evicted", FailureReason::ResourceExhausted),
     ("ImagePullBackOff", FailureReason::ImagePullBackOff),
     ("TaskRunImagePullFailed", FailureReason::ImagePullBackOff),
+    ("PullImageFailed", FailureReason::ImagePullBackOff),
+    ("PodAdmissionFailed", FailureReason::Forbidden),
+    ("CreateContainerConfigError", FailureReason::ConfigurationError),
     ("CouldntGetPipeline", FailureReason::ConfigurationError),
     ("CouldntGetTask", FailureReason::ConfigurationError),
     ("PipelineValidationFailed", FailureReason::ConfigurationError),
@@ -122,6 +125,17 @@ const REASONS: [(&str, FailureReason); 17] = [
     ("ParameterMissing", FailureReason::ConfigurationError),
     ("ParameterTypeMismatch", FailureReason::ConfigurationError),
     ("InvalidWorkspaceBindings", FailureReason::ConfigurationError),
+    ("InvalidParamValue", FailureReason::ConfigurationError),
+    ("InvalidMatrixParameterTypes", FailureReason::ConfigurationError),
+    ("InvalidTaskRunSpecs", FailureReason::ConfigurationError),
+    ("InvalidTaskResultReference", FailureReason::ConfigurationError),
+    ("InvalidPipelineResultReference", FailureReason::ConfigurationError),
+    ("ObjectParameterMissKeys", FailureReason::ConfigurationError),
+    ("ParamArrayIndexingInvalid", FailureReason::ConfigurationError),
+    ("PipelineInvalidGraph", FailureReason::ConfigurationError),
+    ("RequiredWorkspaceMarkedOptional", FailureReason::ConfigurationError),
+    ("ResourceVerificationFailed", FailureReason::ConfigurationError),
+    ("TaskValidationFailed", FailureReason::ConfigurationError),
 ];
 
 /// Phrases that give a failure away, as whole words, the first that is found.
@@ -218,6 +232,14 @@ mod tests {
             ("BackoffLimitExceeded", "Evicted", None, "node had no room", ResourceExhausted),
             ("PipelineRunTimeout", "TaskRunTimeout", None, "", DeadlineExceeded),
             ("Failed", "TaskRunImagePullFailed", None, "the step failed", ImagePullBackOff),
+            (
+                "Failed",
+                "CreateContainerConfigError",
+                None,
+                "Failed to create pod due to config error",
+                ConfigurationError,
+            ),
+            ("Failed", "PodAdmissionFailed", None, "violates PodSecurity \"restricted:latest\"", Forbidden),
             ("Failed", "OOMKilled", Some(137), "exited with code 137", OomKilled),
             ("Failed", "Failed", Some(2), "\"step-main\" exited with code 2", TaskFailed),
             ("Failed", "", None, "Tasks Completed: 1 (Failed: 1, Cancelled 0)", TaskFailed),
