@@ -77,18 +77,23 @@ impl Survey {
         named.collect()
     }
 
+    /// Every platform at the source, those that are left out as well.
+    fn offered(&self) -> Vec<String> {
+        let original =
+            self.upstream.as_ref().and_then(|raw| serde_json::from_slice::<Index>(&raw.bytes).ok());
+        let Some(original) = original else { return self.platforms().into_keys().collect() };
+        let named = original.manifests.iter().filter_map(|child| child.platform.as_ref()).map(platform_name);
+        named.filter(|name| name != "unknown/unknown").collect()
+    }
+
     /// What the rule has against it. Pure.
     pub fn objections(&self, rule: &Rule, now: Timestamp) -> Vec<Objection> {
         let mut objections = Vec::new();
-        let has: Vec<String> = self.platforms().into_keys().collect();
-        let missing: Vec<String> = rule
-            .platforms
-            .iter()
-            .map(ToString::to_string)
-            .filter(|platform| !has.contains(platform))
-            .collect();
+        let kept = self.platforms();
+        let wanted = rule.platforms.iter().map(ToString::to_string);
+        let missing: Vec<String> = wanted.filter(|platform| !kept.contains_key(platform)).collect();
         if !missing.is_empty() {
-            objections.push(Objection::Platforms { missing, has });
+            objections.push(Objection::Platforms { missing, has: self.offered() });
         }
         let bytes = self.size();
         if bytes > rule.maximum_size {

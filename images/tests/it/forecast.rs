@@ -181,7 +181,7 @@ async fn every_rule_says_why_it_takes_or_skips_a_tag() {
     - globs 1.10-alpine: `exclude` has `*-alpine` → nothing
     + newest 2.0: it is in `versions` `>=1.9` → add
     + young 2.0: it is named in `tags` → add, but it was made on 2026-01-01T00:00:00Z and may be taken from 2125-12-08T00:00:00Z
-    + platforms 2.0: it is named in `tags` → add, but it lacks linux/s390x; it has linux/amd64
+    + platforms 2.0: it is named in `tags` → add, but it lacks linux/s390x; it has linux/amd64, linux/arm64
     + large 2.0: it is named in `tags` → add, but it has 5373 bytes, more than 1000
     + exact gone: it is named in `tags` → absent
     - globs 1.11: the source does not have it → nothing
