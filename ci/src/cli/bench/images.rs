@@ -153,6 +153,7 @@ async fn ours(plan: &BuildPlan, content: &Content, place: &Path, rounds: u32) ->
         let destination =
             Destination { tags: vec!["bench".to_owned()], ..Destination::registry(registry.host()) };
         let plan = content.plan(plan, &place);
+        settle().await?;
         let once = async || -> anyhow::Result<f64> {
             let started = Instant::now();
             let building = plan.clone();
@@ -170,6 +171,11 @@ async fn ours(plan: &BuildPlan, content: &Content, place: &Path, rounds: u32) ->
     Ok(best)
 }
 
+/// Waits until everything written before is on the disk, so that nobody is slowed by what another left.
+async fn settle() -> anyhow::Result<()> {
+    Ok(spawn_blocking(nix::unistd::sync).await?)
+}
+
 async fn theirs(peer: Peer, content: &Arc<Content>, place: &Path, rounds: u32) -> Row {
     let version = match peer.version() {
         Ok(version) => version,
@@ -181,6 +187,7 @@ async fn theirs(peer: Peer, content: &Arc<Content>, place: &Path, rounds: u32) -
         for round in 0..rounds {
             let place = place.join(format!("{}-{round}", peer.name()));
             let registry = serve(registry::Options::on_loopback(place.join("registry"))).await?;
+            settle().await?;
             let once = async || -> anyhow::Result<Duration> {
                 let (content, host, storage) = (content.clone(), registry.host(), place.join("storage"));
                 spawn_blocking(move || peer.run(&content, &host, &storage)).await?
