@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::digest::Digest;
 use crate::platform::Platform;
@@ -236,12 +236,12 @@ pub struct ImageConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
     /// How to run it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub config: Execution,
     /// What the layers unpack to.
     pub rootfs: Rootfs,
     /// How each layer came to be.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<History>,
 }
 
@@ -253,22 +253,22 @@ pub struct Execution {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// `8080/tcp` → `{}`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub exposed_ports: BTreeMap<String, Empty>,
     /// `NAME=value`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
     /// Program and its fixed arguments.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub entrypoint: Vec<String>,
     /// Default arguments.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub cmd: Vec<String>,
     /// Directory the process starts in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<String>,
     /// Free text.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
 }
 
@@ -295,4 +295,37 @@ pub struct History {
     /// What made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
+}
+
+/// Docker writes `null` where others leave a field out.
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Docker's classic builder writes it.
+    #[test]
+    fn what_is_null_in_a_config_is_empty() {
+        let text = r#"{"architecture": "amd64", "os": "linux", "history": null,
+            "config": {"User": "", "ExposedPorts": null, "Env": null, "Entrypoint": ["/app"], "Cmd": null,
+                       "Volumes": null, "OnBuild": null, "Labels": null},
+            "rootfs": {"type": "layers", "diff_ids": []}}"#;
+        let config: ImageConfig = serde_json::from_str(text).unwrap();
+        let expected = Execution {
+            user: Some(String::new()),
+            entrypoint: vec!["/app".to_owned()],
+            ..Execution::default()
+        };
+        assert_eq!((config.config, config.history), (expected, Vec::new()));
+        let without = r#"{"architecture": "amd64", "os": "linux", "config": null, "rootfs": {"type": "layers", "diff_ids": []}}"#;
+        let config: ImageConfig = serde_json::from_str(without).unwrap();
+        assert_eq!(config.config, Execution::default());
+    }
 }

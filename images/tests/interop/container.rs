@@ -61,8 +61,8 @@ fn every_engine_builds_what_the_recipe_says() {
         let container =
             Container { engine, toolchain: toolchain.parse().unwrap(), arguments: arguments(engine) };
         let plan = planned(&root, Some(container));
-        let images =
-            build(&plan, &|event| println!("{event:?}")).unwrap_or_else(|error| panic!("{engine}: {error}"));
+        let images = build(&plan, &|event| println!("{event:?}"))
+            .unwrap_or_else(|error| panic!("{engine}: {error:?}"));
         let (_, _, labels, _) = promised(&plan, &images[0]);
         let (user, entrypoint, expected, ports) = promised(&own, &ours[0]);
         let theirs = promised(&plan, &images[0]);
