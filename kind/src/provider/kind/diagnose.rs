@@ -35,7 +35,7 @@ const KNOWN: &[Known] = &[
         cause: Cause {
             what: "no container starts in the node, since processes may not lower their OOM score here",
             hint: "give the container engine CAP_SYS_RESOURCE, or add to kind/cluster.yaml: containerdConfigPatches: \
-               ['{\"plugins\": {\"io.containerd.grpc.v1.cri\": {\"restrict_oom_score_adj\": true}}}']",
+               [\"[plugins.\\\"io.containerd.grpc.v1.cri\\\"]\\nrestrict_oom_score_adj = true\"]",
         },
     },
     Known {
@@ -120,6 +120,7 @@ fn tail(file: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::ClusterSpec;
 
     #[test]
     fn what_kind_says_comes_before_the_logs() {
@@ -153,6 +154,21 @@ mod tests {
         ");
         let lines: String = (1..=12).map(|number| format!("line {number}\n")).collect();
         assert!(essence(&lines).starts_with("line 3\n") && essence(&lines).ends_with("line 12"));
+    }
+
+    /// What a hint says to add is what kind reads: a patch of the kubelet as YAML, one of containerd as TOML.
+    #[test]
+    fn what_is_to_be_added_to_the_file_can_be_copied_there() {
+        let added = |sign: &str| {
+            let hint = find(sign).unwrap().hint;
+            let line = hint.split_once("kind/cluster.yaml: ").unwrap().1;
+            let text = format!("kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n{line}\n");
+            ClusterSpec::parse(Path::new("kind/cluster.yaml"), &text).unwrap()
+        };
+        let kubelet = added("kubelet: cgroup v1").kubeadm_config_patches;
+        assert_eq!(kubelet, ["{kind: KubeletConfiguration, failCgroupV1: false}"]);
+        let containerd = added("can't get final child's PID from pipe").containerd_config_patches;
+        assert_eq!(containerd, ["[plugins.\"io.containerd.grpc.v1.cri\"]\nrestrict_oom_score_adj = true"]);
     }
 
     #[test]
