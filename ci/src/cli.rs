@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use ci::exit::{Failure, Reason};
 use clap::{Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
 
 /// Builds, launches and gates Kubernetes controllers from one declarative workspace
 #[derive(Parser)]
@@ -73,12 +74,23 @@ impl<E: Into<Failure>> From<E> for Unsuccessful {
 
 type Outcome = Result<(), Unsuccessful>;
 
+/// The mirror moves bytes from socket to socket; what hashes and writes them has threads of its own. With its sockets on one thread a piece
+/// is handed on twice instead of five times, which is a tenth of its processor time.
+fn runtime(command: &Command) -> io::Result<Runtime> {
+    match command {
+        Command::Mirror(_) => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    }
+    .enable_all()
+    .build()
+}
+
 /// Does what the command line says.
 pub fn run() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     // Fails only if somebody was first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let outcome = match runtime(&command) {
         Ok(runtime) => {
             // On the main thread: what is started here ends when this thread ends.
             let outcome = runtime.block_on(dispatch(command));

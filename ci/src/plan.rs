@@ -15,7 +15,7 @@ use images::mirror::Lock;
 use images::{BuildPlan, BuildRequest};
 use kind::{Chosen, ClusterSpec, Lifetime, Provider};
 use manifests::Components;
-use manifests::mistake::did_you_mean;
+use mistake::did_you_mean;
 use serde::{Serialize, Serializer};
 
 use crate::declaration::{Declaration, Provenance};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use manifests::Mistake;
-use manifests::mistake::did_you_mean;
+use mistake::Mistake;
+use mistake::did_you_mean;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 

@@ -183,6 +183,14 @@ pub async fn take_down(directory: &Path, events: &EventSink) -> Result<Option<St
     Ok(name)
 }
 
+/// Ends the registry of a cluster that did not come up. One that answers, though not as wanted, keeps it.
+pub async fn close_registry_unless_up(directory: &Path) {
+    if !matches!(kind::status(directory).await, Ok(kind::Status::Running(_))) {
+        // What is reported is why the cluster did not come up; `cluster down` ends what cannot be ended here.
+        let _ = crate::registry::stop(directory).await;
+    }
+}
+
 /// A client with the rights of the cluster's kubeconfig.
 pub async fn client(kubeconfig: &Path) -> Result<Client, Failure> {
     let failed = |error: &(dyn std::error::Error + 'static)| {

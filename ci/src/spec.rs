@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use images::Platform;
 use kind::Provider;
-use manifests::Mistake;
+use mistake::Mistake;
 use serde::Serialize;
 
 pub use program::Program;

@@ -17,7 +17,8 @@ use tracing::{info, warn};
 use crate::options::ServeOptions;
 use crate::repository::{Access, OpenError, Repository};
 use crate::server::{
-    Authorization, KubernetesAuthorizer, Peer, Service, TlsError, TlsFiles, TlsListener, make_service,
+    Authorization, KubernetesAuthorizer, Peer, PlainListener, Service, TlsError, TlsFiles, TlsListener,
+    make_service,
 };
 use crate::sign::{KeyError, SigningKey};
 use crate::upkeep;
@@ -138,7 +139,7 @@ async fn run_logged(options: ServeOptions) -> Result<(), RunError> {
             let listener = TlsListener::new(listener, TlsFiles { certificate, key })?;
             serve(listener, service.clone(), end, delay, budget).await
         }
-        None => serve(listener, service.clone(), end, delay, budget).await,
+        None => serve(PlainListener(listener), service.clone(), end, delay, budget).await,
     };
     upkeep.abort();
     if timeout(CLOSE_TIMEOUT, service.repository.close()).await.is_err() {

@@ -32,7 +32,7 @@ use axum::serve::{IncomingStream, Listener};
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use self::auth::{Authorization, KubernetesAuthorizer};
-pub use self::listen::{Peer, TlsError, TlsFiles, TlsListener};
+pub use self::listen::{Peer, PlainListener, TlsError, TlsFiles, TlsListener};
 pub use self::openapi::{Document, document};
 use self::rate::Limiter;
 use crate::metrics::Metrics;

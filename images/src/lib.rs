@@ -42,7 +42,6 @@ pub mod digest;
 pub mod document;
 mod held;
 pub mod layout;
-pub mod located;
 pub mod reference;
 
 pub use build::{BuildError, BuildEvent, BuiltImage, BuiltManifest, build};

@@ -14,14 +14,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use crate::located::Located;
 pub use compression::{Compression, UnknownCompression};
+pub use mistake::Mistake;
 
 use crate::bundle::Bundle;
-use crate::located::Mistake;
 use crate::mirror::{Lock, LockError};
 use crate::platform::Platform;
 use crate::reference::Reference;
+use mistake::Slip;
 
 /// Where the recipes are, relative to the workspace root.
 pub const FILE: &str = "images/images.toml";
@@ -137,7 +137,7 @@ pub enum RecipeError {
     },
     /// The file says something that cannot be meant.
     #[error("{0}")]
-    Wrong(Box<Located>),
+    Wrong(Box<Mistake>),
     /// The lock that says from where images of others are pulled.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -163,8 +163,8 @@ pub fn load(root: &Path) -> Result<Recipes, RecipeError> {
 
 /// Checks the text of a recipe file; `name` is what errors call it.
 pub fn parse(name: &str, text: &str) -> Result<Recipes, RecipeError> {
-    let wrong = |mistake: Mistake| RecipeError::Wrong(Box::new(Located::new(name, text, mistake)));
-    let file: file::File = toml::from_str(text).map_err(|error| wrong(Mistake::from_toml(&error)))?;
+    let wrong = |slip: Slip| RecipeError::Wrong(Box::new(slip.in_file(Path::new(name), text)));
+    let file: file::File = toml::from_str(text).map_err(|error| wrong(Slip::from_toml(&error)))?;
     check::check(file).map_err(wrong)
 }
 

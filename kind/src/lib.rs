@@ -9,7 +9,6 @@
 pub mod choose;
 pub mod event;
 pub mod facts;
-mod mistake;
 pub mod process;
 pub mod provider;
 pub mod spec;

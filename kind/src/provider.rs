@@ -90,6 +90,16 @@ pub enum ClusterError {
         /// Logs collected after the failure.
         logs: Option<PathBuf>,
     },
+    /// Another tool is not there.
+    #[error("run `{line}`: `{program}` is not on the PATH\n  = hint: {hint}")]
+    Missing {
+        /// As it could be typed.
+        line: String,
+        /// The tool.
+        program: String,
+        /// What helps.
+        hint: String,
+    },
     /// A kubeconfig is missing, unreadable or has no such context.
     #[error("use kubeconfig `{}`: {message}{}", file.display(), hint_line(.hint))]
     Kubeconfig {

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use mistake::Mistake;
 use serde::Deserialize;
-
-use crate::mistake::Mistake;
 
 const API_VERSION: &str = "kind.x-k8s.io/v1alpha4";
 const KIND: &str = "Cluster";
@@ -171,6 +170,15 @@ pub enum SpecError {
     Mistake(Box<Mistake>),
 }
 
+/// What the reader found; it calls a port by its type.
+fn complaint(file: &Path, text: &str, error: &serde_saphyr::Error) -> Mistake {
+    let mut mistake = Mistake::from_yaml(file, text, error);
+    if mistake.message == "invalid u16" {
+        mistake.message = "this is not a port (0 to 65535)".to_owned();
+    }
+    mistake
+}
+
 fn loopback() -> String {
     "127.0.0.1".to_owned()
 }
@@ -199,8 +207,7 @@ impl ClusterSpec {
 
     /// Reads a declaration's text; `file` is only used in messages.
     pub fn parse(file: &Path, text: &str) -> Result<ClusterSpec, Mistake> {
-        let parsed: File =
-            serde_saphyr::from_str(text).map_err(|error| Mistake::from_yaml(file, text, &error))?;
+        let parsed: File = serde_saphyr::from_str(text).map_err(|error| complaint(file, text, &error))?;
         let File {
             kind,
             api_version,

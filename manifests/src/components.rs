@@ -6,9 +6,9 @@ mod folder;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mistake::Mistake;
 use serde::{Deserialize, Serialize};
 
-use crate::mistake::Mistake;
 use crate::object::Object;
 use crate::order;
 

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use mistake::Mistake;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
-use crate::mistake::Mistake;
 use crate::object::Object;
 
 /// Reads the objects of one YAML file. `file` is only used in messages.

@@ -12,7 +12,6 @@ pub mod components;
 pub mod diagnose;
 pub mod document;
 pub mod event;
-pub mod mistake;
 pub mod object;
 pub mod order;
 pub mod ready;

@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mistake::did_you_mean;
 use serde_json::{Map, Value, json};
 
 use crate::components::{Component, Components, Readiness};
-use crate::mistake::did_you_mean;
 use crate::object::{Object, ObjectId};
 use crate::{COMPONENT_LABEL, FIELD_MANAGER, MANAGED_BY_LABEL, order};
 

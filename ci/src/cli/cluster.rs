@@ -102,8 +102,13 @@ pub(super) async fn bring_up(
     events: &EventSink,
 ) -> Result<kind::Cluster, Failure> {
     let registry = site::open_registry(plan, cluster).await?;
-    let (up, _) = site::bring_up(cluster, registry.as_ref(), &[], events).await?;
-    Ok(up)
+    match site::bring_up(cluster, registry.as_ref(), &[], events).await {
+        Ok((up, _)) => Ok(up),
+        Err(failure) => {
+            site::close_registry_unless_up(&cluster.directory).await;
+            Err(failure)
+        }
+    }
 }
 
 /// Clusters of this workspace with other names that are up.

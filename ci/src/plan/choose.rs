@@ -1,6 +1,6 @@
 //! Which tiers and stages a run has: all that are declared, less what was asked to be left out.
 
-use manifests::mistake::did_you_mean;
+use mistake::did_you_mean;
 
 use super::{PlanError, PlannedTier, Request};
 use crate::event::{LeftOut, Stage};

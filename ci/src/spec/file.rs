@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use images::Platform;
 use jiff::SignedDuration;
-use manifests::Mistake;
-use manifests::mistake::did_you_mean;
+use mistake::Mistake;
+use mistake::did_you_mean;
 use serde::Deserialize;
 use toml::Spanned;
 

@@ -32,8 +32,8 @@ const RELOAD: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub(super) IpAddr);
 
-impl Connected<IncomingStream<'_, TcpListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+impl Connected<IncomingStream<'_, PlainListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, PlainListener>) -> Self {
         Self(stream.remote_addr().ip())
     }
 }
@@ -106,6 +106,31 @@ impl ResolvesServerCert for Current {
     }
 }
 
+/// Accepts connections in the clear.
+#[derive(Debug)]
+pub struct PlainListener(pub TcpListener);
+
+impl Listener for PlainListener {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        let (stream, peer) = Listener::accept(&mut self.0).await;
+        without_delay(&stream);
+        (stream, peer)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+/// An answer in several pieces would otherwise wait for the client to acknowledge the first, up to 40 ms.
+fn without_delay(stream: &TcpStream) {
+    // A connection that is gone already is noticed when it is read.
+    let _ = stream.set_nodelay(true);
+}
+
 /// Accepts TLS connections. Handshakes do not wait for each other.
 #[derive(Debug)]
 pub struct TlsListener {
@@ -159,6 +184,7 @@ async fn accept(
             accepted = Listener::accept(&mut listener) => accepted,
             () = ready.closed() => return,
         };
+        without_delay(&stream);
         let (acceptor, ready) = (acceptor.clone(), ready.clone());
         tokio::spawn(async move {
             match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {

@@ -105,12 +105,13 @@ pub(super) async fn documents(
 /// Sends the contents of what is to be attached.
 pub(super) async fn send(destination: &Repository, documents: &[Attachment]) -> Result<(), ClientError> {
     let quiet: Progress = Arc::new(|_| {});
-    for (_, content) in documents {
+    for (kind, content) in documents {
         let blob = content.descriptor();
-        // The same original belongs to every tag that is shortened to the same image.
-        if destination.head_blob(&blob.digest).await?.is_none() {
-            destination.push_blob(&blob, &Source::Bytes(content.bytes.clone()), None, &quiet).await?;
+        // The same original belongs to every tag that is shortened to the same image; a statement has the time in it and is new.
+        if *kind == UPSTREAM && destination.head_blob(&blob.digest).await?.is_some() {
+            continue;
         }
+        destination.push_blob(&blob, &Source::Bytes(content.bytes.clone()), None, &quiet).await?;
     }
     Ok(())
 }

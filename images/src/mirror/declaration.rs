@@ -5,11 +5,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mistake::{Mistake, Slip};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::select::{Glob, Selection, Versions};
-use crate::located::{Located, Mistake};
 use crate::platform::{Platform, UnknownPlatform};
 use crate::reference::{Reference, is_tag};
 
@@ -99,7 +99,7 @@ pub enum MirrorError {
     },
     /// The file says something that cannot be meant.
     #[error("{0}")]
-    Wrong(Box<Located>),
+    Wrong(Box<Mistake>),
 }
 
 impl MirrorError {
@@ -173,12 +173,12 @@ pub fn load(root: &Path) -> Result<Mirror, MirrorError> {
 
 /// Checks the text of a declaration; `name` is what errors call it.
 pub fn parse(name: &str, text: &str) -> Result<Mirror, MirrorError> {
-    let wrong = |mistake| MirrorError::Wrong(Box::new(Located::new(name, text, mistake)));
-    let file: File = toml::from_str(text).map_err(|error| wrong(Mistake::from_toml(&error)))?;
+    let wrong = |slip: Slip| MirrorError::Wrong(Box::new(slip.in_file(Path::new(name), text)));
+    let file: File = toml::from_str(text).map_err(|error| wrong(Slip::from_toml(&error)))?;
     checked(file, text).map_err(wrong)
 }
 
-fn checked(file: File, text: &str) -> Result<Mirror, Mistake> {
+fn checked(file: File, text: &str) -> Result<Mirror, Slip> {
     let File { defaults, schedule, max_lock_age, scanner, image } = file;
     let mut rules: Vec<Rule> = Vec::new();
     for written in image {
@@ -189,7 +189,7 @@ fn checked(file: File, text: &str) -> Result<Mirror, Mistake> {
         if let Some(other) = rules.iter().find(|other| other.destination == rule.destination) {
             let message = format!("`{}` is the destination of line {} already", rule.destination, other.line);
             let hint = "give each source a destination of its own".to_owned();
-            return Err(Mistake::new(span, message, Some(hint)));
+            return Err(Slip::new(span, message, Some(hint)));
         }
         rules.push(rule);
     }
@@ -201,7 +201,7 @@ fn checked(file: File, text: &str) -> Result<Mirror, Mistake> {
     })
 }
 
-fn checked_rule(image: Image, at: Range<usize>, defaults: &Defaults, line: usize) -> Result<Rule, Mistake> {
+fn checked_rule(image: Image, at: Range<usize>, defaults: &Defaults, line: usize) -> Result<Rule, Slip> {
     let Image {
         source,
         destination,
@@ -219,21 +219,21 @@ fn checked_rule(image: Image, at: Range<usize>, defaults: &Defaults, line: usize
     } = image;
     if tags.is_empty() && globs.is_empty() && versions.is_none() {
         let hint = "add `tags`, `globs` or `versions`".to_owned();
-        return Err(Mistake::new(at, "the rule takes no tag", Some(hint)));
+        return Err(Slip::new(at, "the rule takes no tag", Some(hint)));
     }
     if let (Some(suffix), None) = (&suffix, &versions) {
-        return Err(Mistake::new(suffix.span(), "`suffix` belongs to `versions`", None));
+        return Err(Slip::new(suffix.span(), "`suffix` belongs to `versions`", None));
     }
     if let (Some(newest), true) = (&newest, globs.is_empty() && versions.is_none()) {
         let hint = "add `globs` or `versions`; exact tags are always taken".to_owned();
-        return Err(Mistake::new(newest.span(), "`newest` has nothing to choose from", Some(hint)));
+        return Err(Slip::new(newest.span(), "`newest` has nothing to choose from", Some(hint)));
     }
     if let Some(newest) = newest.as_ref().filter(|newest| *newest.get_ref() == 0) {
-        return Err(Mistake::new(newest.span(), "`newest` must be at least 1", None));
+        return Err(Slip::new(newest.span(), "`newest` must be at least 1", None));
     }
     if let (Some(key), Some(false)) = (&signature_key, referrers.or(defaults.referrers)) {
         let hint = "leave out `referrers = false`".to_owned();
-        return Err(Mistake::new(
+        return Err(Slip::new(
             key.span(),
             "signatures are referrers, which this rule leaves out",
             Some(hint),
@@ -241,7 +241,7 @@ fn checked_rule(image: Image, at: Range<usize>, defaults: &Defaults, line: usize
     }
     let exact = tags.into_iter().map(|tag| match is_tag(tag.get_ref()) {
         true => Ok(tag.into_inner()),
-        false => Err(Mistake::new(tag.span(), format!("`{}` is not a tag", tag.get_ref()), None)),
+        false => Err(Slip::new(tag.span(), format!("`{}` is not a tag", tag.get_ref()), None)),
     });
     let selection = Selection {
         exact: exact.collect::<Result<_, _>>()?,
@@ -265,16 +265,16 @@ fn checked_rule(image: Image, at: Range<usize>, defaults: &Defaults, line: usize
     })
 }
 
-fn versions_of(range: Spanned<String>, suffix: Option<Spanned<String>>) -> Result<Versions, Mistake> {
+fn versions_of(range: Spanned<String>, suffix: Option<Spanned<String>>) -> Result<Versions, Slip> {
     let requirement = semver::VersionReq::parse(range.get_ref()).map_err(|error| {
         let hint = "write ranges as cargo does, as in \">=1.25, <2\"".to_owned();
-        Mistake::new(range.span(), format!("it is not a range of versions: {error}"), Some(hint))
+        Slip::new(range.span(), format!("it is not a range of versions: {error}"), Some(hint))
     })?;
     Ok(Versions { requirement, suffix: suffix.map(Spanned::into_inner).unwrap_or_default() })
 }
 
-fn repository(written: Spanned<String>) -> Result<Repository, Mistake> {
-    let wrong = |message: String, hint: &str| Mistake::new(written.span(), message, Some(hint.to_owned()));
+fn repository(written: Spanned<String>) -> Result<Repository, Slip> {
+    let wrong = |message: String, hint: &str| Slip::new(written.span(), message, Some(hint.to_owned()));
     let reference: Reference =
         written.get_ref().parse().map_err(|error: crate::reference::MalformedReference| {
             wrong(error.to_string(), "write `<registry>/<repository>`")
@@ -285,18 +285,18 @@ fn repository(written: Spanned<String>) -> Result<Repository, Mistake> {
     Ok(Repository { registry: reference.registry, name: reference.repository })
 }
 
-fn platform_list(written: Vec<Spanned<String>>) -> Result<Vec<Platform>, Mistake> {
+fn platform_list(written: Vec<Spanned<String>>) -> Result<Vec<Platform>, Slip> {
     let platform = |written: Spanned<String>| {
         written
             .get_ref()
             .parse()
-            .map_err(|error: UnknownPlatform| Mistake::new(written.span(), error.to_string(), None))
+            .map_err(|error: UnknownPlatform| Slip::new(written.span(), error.to_string(), None))
     };
     written.into_iter().map(platform).collect()
 }
 
 /// `90s`, `30m`, `12h`, `3d`.
-fn duration(written: Spanned<String>) -> Result<Duration, Mistake> {
+fn duration(written: Spanned<String>) -> Result<Duration, Slip> {
     let text = written.get_ref();
     let seconds =
         |unit: char, seconds: u64| text.strip_suffix(unit)?.trim().parse::<u64>().ok()?.checked_mul(seconds);
@@ -306,12 +306,12 @@ fn duration(written: Spanned<String>) -> Result<Duration, Mistake> {
         .map(Duration::from_secs)
         .ok_or_else(|| {
             let hint = "write a number and a unit, as in \"90s\", \"30m\", \"12h\" or \"3d\"".to_owned();
-            Mistake::new(written.span(), format!("`{text}` is not a duration"), Some(hint))
+            Slip::new(written.span(), format!("`{text}` is not a duration"), Some(hint))
         })
 }
 
 /// `500MB`, `2GB`, `1GiB`.
-fn bytes(written: Spanned<String>) -> Result<u64, Mistake> {
+fn bytes(written: Spanned<String>) -> Result<u64, Slip> {
     let text = written.get_ref();
     let units = [
         ("KiB", 1 << 10),
@@ -326,12 +326,12 @@ fn bytes(written: Spanned<String>) -> Result<u64, Mistake> {
         .find_map(|(unit, factor)| text.strip_suffix(unit)?.trim().parse::<u64>().ok()?.checked_mul(factor))
         .ok_or_else(|| {
             let hint = "write a number and a unit, as in \"500MB\" or \"2GiB\"".to_owned();
-            Mistake::new(written.span(), format!("`{text}` is not a size"), Some(hint))
+            Slip::new(written.span(), format!("`{text}` is not a size"), Some(hint))
         })
 }
 
 /// Five fields of digits and cron's signs; what they mean is up to whoever schedules.
-fn cron(written: Spanned<String>) -> Result<String, Mistake> {
+fn cron(written: Spanned<String>) -> Result<String, Slip> {
     let fields: Vec<&str> = written.get_ref().split(' ').collect();
     let is_field = |field: &&str| -> bool {
         !field.is_empty() && field.chars().all(|c| c.is_ascii_alphanumeric() || "*,-/".contains(c))
@@ -340,7 +340,7 @@ fn cron(written: Spanned<String>) -> Result<String, Mistake> {
         return Ok(written.into_inner());
     }
     let hint = "write minute, hour, day, month and weekday, as in \"17 4 * * 1\"".to_owned();
-    Err(Mistake::new(written.span(), "it is not a schedule", Some(hint)))
+    Err(Slip::new(written.span(), "it is not a schedule", Some(hint)))
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use mistake::{Mistake, Slip};
 use serde::{Deserialize, Serialize};
 
 use super::declaration::Repository;
 use crate::digest::Digest;
-use crate::located::{Located, Mistake};
 use crate::reference::Reference;
 
 /// Where the lock is, relative to the workspace root.
@@ -89,7 +89,7 @@ pub enum LockError {
     },
     /// The file is not what `sync` writes.
     #[error("{0}\nhint: restore {FILE} from version control, or remove it and run `cargo xtask mirror sync`")]
-    Wrong(Box<Located>),
+    Wrong(Box<Mistake>),
     /// A newer version of the tool wrote it.
     #[error("{FILE} has version {found}, this tool knows {VERSION}\nhint: update the workspace")]
     Version {
@@ -129,9 +129,9 @@ impl Lock {
 
     /// Reads the text of a lock.
     pub fn parse(text: &str) -> Result<Lock, LockError> {
-        let wrong = |mistake| LockError::Wrong(Box::new(Located::new(FILE, text, mistake)));
+        let wrong = |slip: Slip| LockError::Wrong(Box::new(slip.in_file(Path::new(FILE), text)));
         let File { version, checked, image } =
-            toml::from_str(text).map_err(|error| wrong(Mistake::from_toml(&error)))?;
+            toml::from_str(text).map_err(|error| wrong(Slip::from_toml(&error)))?;
         if version != VERSION {
             return Err(LockError::Version { found: version });
         }

@@ -6,7 +6,7 @@ mod companions;
 mod objection;
 mod trim;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -119,6 +119,14 @@ pub(super) struct Children {
     pub upstream: Option<Raw>,
     /// Those below it, each with its platform; the image itself when it is no index.
     pub manifests: Vec<(Raw, Option<String>)>,
+}
+
+impl Children {
+    /// The blobs its manifests name. What cannot be read is complained about when the rest is.
+    pub fn blobs(&self) -> BTreeSet<Digest> {
+        let readable = self.manifests.iter().filter_map(|(raw, _)| serde_json::from_slice(&raw.bytes).ok());
+        readable.flat_map(|manifest: Manifest| blobs_of(&manifest)).map(|blob| blob.digest).collect()
+    }
 }
 
 /// Reads an image's manifests, by its digest.
@@ -300,12 +308,16 @@ pub(super) fn add_blobs(
             image: image.to_owned(),
             problem: format!("the manifest {}: {error}", raw.digest),
         })?;
-    for blob in manifest.layers.iter().chain([&manifest.config]) {
-        if !blob.is_elsewhere() {
-            blobs.entry(blob.digest.clone()).or_insert_with(|| blob.clone());
-        }
+    for blob in blobs_of(&manifest) {
+        blobs.entry(blob.digest.clone()).or_insert(blob);
     }
     Ok(manifest)
+}
+
+/// Config and layers, those that are in a registry.
+fn blobs_of(manifest: &Manifest) -> Vec<Descriptor> {
+    let all = manifest.layers.iter().chain([&manifest.config]);
+    all.filter(|blob| !blob.is_elsewhere()).cloned().collect()
 }
 
 async fn read(repository: &Repository, digest: &Digest, image: &str) -> Result<Raw, MirrorFailure> {

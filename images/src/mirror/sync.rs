@@ -3,7 +3,7 @@
 //! Nothing is visible under a tag before everything behind it has arrived and was checked. The tag then moves in one step; what it
 //! named before stays under a backup tag. The lock is written after each tag, so a killed run loses nothing it has done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use super::plan::{Action, Plan, Step};
 use super::scan;
 use super::signature;
 use super::survey::{Children, Companions, Sight, Survey, children, survey_children};
-use super::transfer::{Keep, Load, Moves, Transferred, transfer};
+use super::transfer::{Keep, Load, Moves, Transferred, ask, transfer};
 use super::{MirrorEvent, Observer};
 use crate::client::Client;
 use crate::digest::Digest;
@@ -112,17 +112,19 @@ pub async fn sync(run: Run<'_>, plan: &Plan, lock: &mut Lock) -> Result<Synced, 
     let mut synced = Synced::default();
     let steps: Vec<(&Step, &Rule)> =
         plan.writes().filter_map(|step| Some((step, mirror.writes_to(&step.destination)?))).collect();
-    let (companions, children) = tokio::join!(
-        companions(client, &steps),
+    // Manifests first: what waits for them is longer, and connections that are open already are for whoever asks first.
+    let (children, companions) = tokio::join!(
         stream::iter(&steps)
             .map(|(step, rule)| {
                 let locked = lock.images.get(&(step.destination.clone(), step.tag.clone()));
                 read_children(client, rule, step, locked)
             })
             .buffered(SIDE_BY_SIDE)
-            .collect::<Vec<_>>()
+            .collect::<Vec<_>>(),
+        companions(client, &steps)
     );
-    let surveyed: Vec<Surveyed<'_>> = stream::iter(steps.into_iter().zip(children))
+    let questions = questions(&steps, &children);
+    let surveying = stream::iter(steps.into_iter().zip(children))
         .map(|((step, rule), children)| {
             let companions = companions.get(&rule.source).filter(|_| rule.referrers);
             let cache = &cache;
@@ -138,8 +140,9 @@ pub async fn sync(run: Run<'_>, plan: &Plan, lock: &mut Lock) -> Result<Synced, 
             }
         })
         .buffered(SIDE_BY_SIDE)
-        .collect()
-        .await;
+        .collect::<Vec<Surveyed<'_>>>();
+    // What destinations have is asked while sources are read.
+    let (surveyed, asked) = tokio::join!(surveying, ask(client, questions));
     let mut ready = Vec::new();
     for (step, rule, outcome) in surveyed {
         match outcome {
@@ -152,7 +155,7 @@ pub async fn sync(run: Run<'_>, plan: &Plan, lock: &mut Lock) -> Result<Synced, 
         .map(|(_, rule, survey)| Load { source: Some(&rule.source), destination: &rule.destination, survey })
         .collect();
     let (transferred, present) = tokio::join!(
-        transfer(client, &cache, Keep::Nothing, &loads, observer),
+        transfer(client, &cache, Keep::Nothing, &loads, asked, observer),
         // Small questions find their way beside what is large.
         stream::iter(&ready)
             .map(|(step, rule, survey)| present_documents(client, rule, step, survey))
@@ -212,6 +215,19 @@ fn fail(synced: &mut Synced, failure: Arc<MirrorFailure>, observer: &Observer) {
 
 fn lost_blob(survey: &Survey, lost: &BTreeMap<Digest, Arc<MirrorFailure>>) -> Option<Arc<MirrorFailure>> {
     survey.blobs.keys().find_map(|digest| lost.get(digest)).cloned()
+}
+
+/// The blobs of every image, each with the repository that may lack it.
+fn questions(
+    steps: &[(&Step, &Rule)],
+    children: &[Result<Children, MirrorFailure>],
+) -> BTreeSet<(Repository, Digest)> {
+    let read =
+        steps.iter().zip(children).filter_map(|((_, rule), children)| Some((rule, children.as_ref().ok()?)));
+    read.flat_map(|(rule, children)| {
+        children.blobs().into_iter().map(|digest| (rule.destination.clone(), digest))
+    })
+    .collect()
 }
 
 /// What finds signatures in each source, looked at once.

@@ -84,15 +84,31 @@ pub(super) struct Transferred {
     pub forgetting: Vec<JoinHandle<()>>,
 }
 
-/// Moves every blob that is missing.
+/// Whether a repository has a blob, as far as it was asked.
+pub(super) type Answers = BTreeMap<(Repository, Digest), Result<bool, Arc<MirrorFailure>>>;
+
+/// Asks repositories for blobs.
+pub(super) async fn ask(client: &Client, questions: BTreeSet<(Repository, Digest)>) -> Answers {
+    stream::iter(questions)
+        .map(async |(repository, digest)| {
+            let answer = has(client, &repository, &digest).await.map_err(Arc::new);
+            ((repository, digest), answer)
+        })
+        .buffer_unordered(QUESTIONS)
+        .collect()
+        .await
+}
+
+/// Moves every blob that is missing. What was `asked` already is not asked again.
 pub(super) async fn transfer(
     client: &Client,
     cache: &Layout,
     keep: Keep,
     loads: &[Load<'_>],
+    asked: Answers,
     observer: &Observer,
 ) -> Transferred {
-    let (mut journeys, mut failures) = survey_destinations(client, keep, loads).await;
+    let (mut journeys, mut failures) = survey_destinations(client, keep, loads, asked).await;
     let mut moves =
         Moves { present: journeys.iter().map(|journey| journey.present_in.len()).sum(), ..Moves::default() };
     for load in loads {
@@ -136,6 +152,7 @@ async fn survey_destinations(
     client: &Client,
     keep: Keep,
     loads: &[Load<'_>],
+    mut answers: Answers,
 ) -> (Vec<Journey>, BTreeMap<Digest, Arc<MirrorFailure>>) {
     let mut journeys: BTreeMap<Digest, Journey> = BTreeMap::new();
     let mut questions: BTreeSet<(Repository, Digest)> = BTreeSet::new();
@@ -153,21 +170,17 @@ async fn survey_destinations(
             questions.insert(((*destination).clone(), blob.digest.clone()));
         }
     }
-    let answers: Vec<(Repository, Digest, Result<bool, MirrorFailure>)> = stream::iter(questions)
-        .map(|(repository, digest)| async {
-            let answer = has(client, &repository, &digest).await;
-            (repository, digest, answer)
-        })
-        .buffer_unordered(QUESTIONS)
-        .collect()
-        .await;
+    // Images that are refused were asked about as well.
+    answers.retain(|question, _| questions.contains(question));
+    questions.retain(|question| !answers.contains_key(question));
+    answers.extend(ask(client, questions).await);
     let mut failures = BTreeMap::new();
-    for (repository, digest, answer) in answers {
+    for ((repository, digest), answer) in answers {
         let Some(journey) = journeys.get_mut(&digest) else { continue };
         match answer {
             Ok(true) => _ = journey.present_in.insert(repository),
             Ok(false) => _ = journey.missing_in.insert(repository),
-            Err(failure) => _ = failures.insert(digest, Arc::new(failure)),
+            Err(failure) => _ = failures.insert(digest, failure),
         }
     }
     (journeys.into_values().collect(), failures)

@@ -4,12 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
+use mistake::{Mistake, Slip};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::pattern::Pattern;
 use super::{MalformedName, Name, Place};
-use crate::located::{Located, Mistake};
 
 /// Where the policy is, relative to the workspace root.
 pub const FILE: &str = "images/registries.toml";
@@ -90,7 +90,7 @@ pub enum PolicyError {
     },
     /// The file says something that cannot be meant.
     #[error("{0}")]
-    Wrong(Box<Located>),
+    Wrong(Box<Mistake>),
 }
 
 #[derive(Deserialize)]
@@ -148,16 +148,16 @@ pub fn load(root: &Path) -> Result<Policy, PolicyError> {
 
 /// Checks the text of a policy; `name` is what errors call it.
 pub fn parse(name: &str, text: &str) -> Result<Policy, PolicyError> {
-    let wrong = |mistake| PolicyError::Wrong(Box::new(Located::new(name, text, mistake)));
-    let file: File = toml::from_str(text).map_err(|error| wrong(Mistake::from_toml(&error)))?;
+    let wrong = |slip: Slip| PolicyError::Wrong(Box::new(slip.in_file(Path::new(name), text)));
+    let file: File = toml::from_str(text).map_err(|error| wrong(Slip::from_toml(&error)))?;
     checked(file, text).map_err(wrong)
 }
 
-fn checked(file: File, text: &str) -> Result<Policy, Mistake> {
+fn checked(file: File, text: &str) -> Result<Policy, Slip> {
     let File { digest_required, warn_days, tier, prohibited, exception } = file;
     if tier.is_empty() {
         let hint = "add a table `[[tier]]` with `name` and `registries`".to_owned();
-        return Err(Mistake::new(0..0, "no registry is approved", Some(hint)));
+        return Err(Slip::new(0..0, "no registry is approved", Some(hint)));
     }
     let tiers = tier
         .into_iter()
@@ -170,48 +170,48 @@ fn checked(file: File, text: &str) -> Result<Policy, Mistake> {
         checked_exception(written.into_inner(), line)
     });
     Ok(Policy {
-        tiers: tiers.collect::<Result<_, Mistake>>()?,
-        prohibited: prohibited.collect::<Result<_, Mistake>>()?,
+        tiers: tiers.collect::<Result<_, Slip>>()?,
+        prohibited: prohibited.collect::<Result<_, Slip>>()?,
         digest_required,
-        exceptions: exceptions.collect::<Result<_, Mistake>>()?,
+        exceptions: exceptions.collect::<Result<_, Slip>>()?,
         warn_days,
     })
 }
 
-fn patterns(written: Vec<Spanned<String>>) -> Result<Vec<Pattern>, Mistake> {
+fn patterns(written: Vec<Spanned<String>>) -> Result<Vec<Pattern>, Slip> {
     let pattern = |written: Spanned<String>| {
-        Pattern::parse(written.get_ref()).map_err(|problem| Mistake::new(written.span(), problem, None))
+        Pattern::parse(written.get_ref()).map_err(|problem| Slip::new(written.span(), problem, None))
     };
     written.into_iter().map(pattern).collect()
 }
 
-fn checked_exception(written: WrittenException, line: usize) -> Result<Exception, Mistake> {
+fn checked_exception(written: WrittenException, line: usize) -> Result<Exception, Slip> {
     let WrittenException { image, scope, owner, approver, reason, expires, review } = written;
     let name = Name::parse(image.get_ref())
-        .map_err(|problem: MalformedName| Mistake::new(image.span(), problem.to_string(), None))?;
+        .map_err(|problem: MalformedName| Slip::new(image.span(), problem.to_string(), None))?;
     if name.digest().is_none() {
         let hint = "write `<registry>/<repository>@sha256:<digest>`; a tag could become another image";
-        return Err(Mistake::new(image.span(), "an exception is for one digest", Some(hint.to_owned())));
+        return Err(Slip::new(image.span(), "an exception is for one digest", Some(hint.to_owned())));
     }
     if scope.get_ref().is_empty() {
         let hint = "name the files it is for, as in [\"images/*.Containerfile\"]".to_owned();
-        return Err(Mistake::new(scope.span(), "an exception is for some files", Some(hint)));
+        return Err(Slip::new(scope.span(), "an exception is for some files", Some(hint)));
     }
     for (key, value) in [("owner", &owner), ("approver", &approver), ("reason", &reason)] {
         if value.get_ref().trim().is_empty() {
-            return Err(Mistake::new(value.span(), format!("`{key}` is empty"), None));
+            return Err(Slip::new(value.span(), format!("`{key}` is empty"), None));
         }
     }
     if owner.get_ref().trim().eq_ignore_ascii_case(approver.get_ref().trim()) {
         let message = format!("`{}` cannot approve an exception of their own", owner.get_ref());
-        return Err(Mistake::new(approver.span(), message, Some("ask somebody else".to_owned())));
+        return Err(Slip::new(approver.span(), message, Some("ask somebody else".to_owned())));
     }
     let review_at = review.span();
     let expires = date(expires)?;
     let review = date(review)?;
     if review > expires {
         let hint = "the review decides whether it is prolonged".to_owned();
-        return Err(Mistake::new(review_at, "the review is after the end", Some(hint)));
+        return Err(Slip::new(review_at, "the review is after the end", Some(hint)));
     }
     Ok(Exception {
         image: image.into_inner(),
@@ -225,10 +225,10 @@ fn checked_exception(written: WrittenException, line: usize) -> Result<Exception
     })
 }
 
-fn date(written: Spanned<toml::value::Datetime>) -> Result<Date, Mistake> {
+fn date(written: Spanned<toml::value::Datetime>) -> Result<Date, Slip> {
     let wrong = || {
         let hint = "write a day, as in 2026-02-09".to_owned();
-        Mistake::new(written.span(), "it is not a day", Some(hint))
+        Slip::new(written.span(), "it is not a day", Some(hint))
     };
     let toml::value::Datetime { date: Some(date), time: None, offset: None } = written.get_ref() else {
         return Err(wrong());

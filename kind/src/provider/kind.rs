@@ -3,9 +3,11 @@
 mod diagnose;
 mod registry;
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use xshell::{Cmd, Shell, cmd};
+use xshell::{Shell, cmd};
 
 use super::{ClusterError, Guard};
 use crate::UpPlan;
@@ -72,7 +74,24 @@ pub(super) async fn down(
     recorded: &Recorded,
     observer: Observer<'_>,
 ) -> Result<(), ClusterError> {
-    run(engine, delete(&recorded.name), observer).await.map(|_| ())
+    let deleted = run(engine, delete(&recorded.name), observer).await;
+    deleted.map(|_| ()).map_err(|error| without_kind(engine, &recorded.name, error))
+}
+
+/// Says how a cluster goes when kind has gone before it: its nodes are containers with a label.
+fn without_kind(engine: ContainerEngine, name: &str, error: ClusterError) -> ClusterError {
+    match error {
+        ClusterError::Missing { line, program, hint } => {
+            let engine = engine.command();
+            let nodes = format!("{engine} ps -aq --filter label=io.x-k8s.kind.cluster={name}");
+            ClusterError::Missing {
+                line,
+                program,
+                hint: format!("{hint}; by hand: {engine} rm -f $({nodes})"),
+            }
+        }
+        error => error,
+    }
 }
 
 /// Fills `<directory>/logs`.
@@ -148,17 +167,21 @@ async fn run(
     observer(ClusterEvent::Command { line: line.clone() });
     let failed =
         |message: String| ClusterError::Command { line: line.clone(), message, cause: None, logs: None };
-    let ran = tokio::task::spawn_blocking(move || -> Result<String, String> {
-        let shell = Shell::new().map_err(|error| error.to_string())?;
-        let command: Cmd<'_> =
-            cmd!(shell, "{program} {arguments...}").env("KIND_EXPERIMENTAL_PROVIDER", engine.command());
-        let output = command.quiet().ignore_status().output().map_err(|error| error.to_string())?;
-        match output.status.success() {
-            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-            false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-        }
+    let ran = tokio::task::spawn_blocking(move || {
+        let shell = Shell::new().map_err(io::Error::other)?;
+        let command = cmd!(shell, "{program} {arguments...}");
+        Command::from(command.env("KIND_EXPERIMENTAL_PROVIDER", engine.command())).output()
     });
-    ran.await.map_err(|error| failed(error.to_string()))?.map_err(failed)
+    match ran.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
+        Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Ok(output) => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ClusterError::Missing {
+            hint: format!("install `{program}`, or put it on the PATH, and repeat the command"),
+            program: program.to_owned(),
+            line,
+        }),
+        Err(error) => Err(failed(error.to_string())),
+    }
 }
 
 fn server(kubeconfig: &Path) -> Result<String, ClusterError> {
@@ -167,4 +190,19 @@ fn server(kubeconfig: &Path) -> Result<String, ClusterError> {
     let read = kube::config::Kubeconfig::read_from(kubeconfig).map_err(|error| failed(error.to_string()))?;
     let server = read.clusters.into_iter().find_map(|cluster| cluster.cluster?.server);
     server.ok_or_else(|| failed("it names no server".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_tool_that_is_gone_is_named_with_what_helps() {
+        let line = ("slipway-has-no-such-tool", vec!["delete".to_owned()]);
+        let error = run(ContainerEngine::Podman, line, &|_| {}).await.unwrap_err();
+        insta::assert_snapshot!(without_kind(ContainerEngine::Podman, "slipway", error), @r"
+        run `slipway-has-no-such-tool delete`: `slipway-has-no-such-tool` is not on the PATH
+          = hint: install `slipway-has-no-such-tool`, or put it on the PATH, and repeat the command; by hand: podman rm -f $(podman ps -aq --filter label=io.x-k8s.kind.cluster=slipway)
+        ");
+    }
 }

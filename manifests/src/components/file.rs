@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use mistake::{Mistake, did_you_mean};
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::{LoadError, Readiness};
-use crate::mistake::{Mistake, did_you_mean};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

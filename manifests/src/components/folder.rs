@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use mistake::{Mistake, did_you_mean};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::file::Entry;
 use super::{Component, LoadError};
 use crate::document;
-use crate::mistake::{Mistake, did_you_mean};
 use crate::object::{Object, ObjectId};
 
 const KUSTOMIZATION: &str = "kustomization.yaml";

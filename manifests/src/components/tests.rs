@@ -142,7 +142,6 @@ fn what_kubectl_would_deploy_differently_is_refused() {
       |
     3 | namePrefix: x-
       | ^^^^^^^^^^
-      = hint: known here: apiVersion, kind, resources
     "#);
     insta::assert_snapshot!(two("[component.base]\n").mistake(), @r#"
     manifests/kustomization.yaml:2:5: `web` is not a component's folder

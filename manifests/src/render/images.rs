@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use mistake::did_you_mean;
 use serde_json::Value;
 
 use super::{RenderError, pod};
-use crate::mistake::did_you_mean;
 use crate::object::{Object, text};
 
 /// Replaces every placeholder of one object.

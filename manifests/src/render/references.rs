@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mistake::did_you_mean;
 use serde_json::Value;
 
 use super::{RenderError, pod};
 use crate::components::{Component, Components};
-use crate::mistake::did_you_mean;
 use crate::object::{Object, ObjectId, items, text};
 
 /// One reference found in an object.

@@ -19,10 +19,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("e2e", &["api"]),
     ("engine", &[]),
     ("deflate", &[]),
-    ("images", &["deflate"]),
-    ("kind", &["engine"]),
-    ("manifests", &[]),
-    ("ci", &["images", "kind", "manifests"]),
+    ("mistake", &[]),
+    ("images", &["deflate", "mistake"]),
+    ("kind", &["engine", "mistake"]),
+    ("manifests", &["mistake"]),
+    ("ci", &["images", "kind", "manifests", "mistake"]),
     ("xtask", &[]),
 ];
 

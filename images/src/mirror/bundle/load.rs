@@ -21,7 +21,7 @@ use crate::mirror::lock::{Lock, Locked};
 use crate::mirror::place::{move_tag, named, place, present};
 use crate::mirror::survey::{Referrer, Survey};
 use crate::mirror::sync::{Promoted, Synced};
-use crate::mirror::transfer::{Keep, Load, Transferred, transfer};
+use crate::mirror::transfer::{Answers, Keep, Load, Transferred, transfer};
 use crate::mirror::{MirrorEvent, Observer};
 
 /// Images placed side by side.
@@ -53,7 +53,7 @@ pub async fn load(
     let loads: Vec<Load<'_>> =
         ready.iter().map(|(_, destination, survey)| Load { source: None, destination, survey }).collect();
     let Transferred { moves, failures: lost, forgetting: _ } =
-        transfer(client, &layout, Keep::All, &loads, observer).await;
+        transfer(client, &layout, Keep::All, &loads, Answers::new(), observer).await;
     synced.moves = moves;
     let mut placing = stream::iter(ready.iter().map(|(locked, destination, survey)| {
         let lost = survey.blobs.keys().find_map(|digest| lost.get(digest)).cloned();

@@ -48,18 +48,14 @@ impl Companions {
         subjects: &[Digest],
         image: &str,
     ) -> Result<(Vec<Referrer>, usize), MirrorFailure> {
-        let Some((first, rest)) = subjects.split_first() else { return Ok((Vec::new(), 0)) };
-        // The first answer shows how this registry is asked.
-        let (mut found, mut reads) = self.about(first, image).await?;
-        let others: Vec<(Vec<Referrer>, usize)> = stream::iter(rest)
+        let about: Vec<(Vec<Referrer>, usize)> = stream::iter(subjects)
             .map(|subject| self.about(subject, image))
             .buffered(SIDE_BY_SIDE)
             .try_collect()
             .await?;
-        for (others, more) in others {
-            found.extend(others);
-            reads += more;
-        }
+        let (found, reads): (Vec<Vec<Referrer>>, Vec<usize>) = about.into_iter().unzip();
+        let mut found: Vec<Referrer> = found.into_iter().flatten().collect();
+        let reads = reads.into_iter().sum();
         let mut known = BTreeSet::new();
         found.retain(|referrer| known.insert((referrer.raw.digest.clone(), referrer.tag.clone())));
         Ok((found, reads))

@@ -4,8 +4,8 @@ use super::{Saying, between, distinct, sayings};
 use crate::diagnose::Cause;
 use crate::diagnose::snapshot::Snapshot;
 use crate::diagnose::view;
-use crate::mistake::did_you_mean;
 use crate::object::text;
+use mistake::did_you_mean;
 use serde_json::Value;
 
 pub(super) fn missing_store_or_key(snapshot: &Snapshot) -> Vec<Cause> {
