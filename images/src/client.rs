@@ -8,12 +8,14 @@
 //! Every body has a limit and every digest is checked. Credentials go to the registry and the token server it names, never along a
 //! redirect.
 
+mod answer;
 mod arrival;
 mod auth;
 mod credentials;
 mod download;
 mod error;
 mod flow;
+mod host;
 mod hosts;
 mod ledger;
 mod link;
@@ -43,7 +45,7 @@ pub use quota::Quota;
 pub use upload::{Moved, Source};
 
 use crate::reference::is_repository;
-use transport::Host;
+use host::Host;
 
 /// How a client behaves, and what it knows.
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@ use images::{Platform, recipe};
 use manifests::{Component, Readiness};
 
 use super::*;
+use crate::facts::Commit;
 
 const PIPELINE: &str = r#"
 description = "Serve tea"

@@ -9,9 +9,10 @@ use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use serde::Deserialize;
 
+use super::answer::{limited, shown};
 use super::credentials::Credential;
 use super::error::ClientError;
-use super::transport::{Host, limited, shown};
+use super::host::Host;
 use super::{Scopes, redirect};
 
 /// A token says for how long it is good; if not, for this long.

@@ -11,10 +11,12 @@ use reqwest::{Method, Response, StatusCode};
 use tokio::sync::mpsc;
 
 use super::Repository;
+use super::answer::{protocol, refused, shown};
 use super::arrival::{Arrival, Writer};
 use super::error::ClientError;
+use super::host::Action;
 use super::retry::Trouble;
-use super::transport::{Action, Failed, Request, protocol, refused, shown};
+use super::transport::{Failed, Request};
 use crate::digest::{Digest, Hasher};
 use crate::document::Descriptor;
 use crate::layout::{Layout, Partial};

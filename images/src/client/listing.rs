@@ -7,8 +7,10 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
 use super::Repository;
+use super::answer::protocol;
 use super::error::ClientError;
-use super::transport::{Action, Fetched, Request, protocol};
+use super::host::Action;
+use super::transport::{Fetched, Request};
 use super::{link, redirect};
 use crate::digest::Digest;
 use crate::document::{Descriptor, INDEX, Index, Raw};

@@ -5,8 +5,10 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::Repository;
+use super::answer::{protocol, refused, shown};
 use super::error::ClientError;
-use super::transport::{Action, Payload, Request, protocol, refused, shown};
+use super::host::Action;
+use super::transport::{Payload, Request};
 use crate::digest::{Digest, Hasher};
 use crate::document::{DOCKER_INDEX, DOCKER_MANIFEST, Descriptor, INDEX, MANIFEST, Raw};
 use crate::reference::is_tag;

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use reqwest::Url;
 
+use super::answer::shown;
 use super::error::ClientError;
-use super::transport::shown;
 
 /// Checks a redirect or upload address. Says whether credentials may go along: only to where they came from.
 pub(super) fn check(from: &Url, to: &Url, private_allowed: bool) -> Result<bool, ClientError> {

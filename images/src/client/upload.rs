@@ -1,46 +1,28 @@
 //! Blobs from a file to a registry: mounted from a neighbour if that works, else sent whole, in pieces where it must be, and continued where it broke
 //! off.
 
-use std::io::SeekFrom;
-use std::ops::Range;
-use std::path::PathBuf;
-use std::sync::Arc;
+mod session;
+mod source;
 
-use bytes::Bytes;
-use futures::StreamExt;
-use reqwest::header::{
-    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE,
-};
-use reqwest::{Body, Method, Response, StatusCode, Url};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio_util::io::ReaderStream;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, StatusCode};
 
-use super::arrival::Arriving;
+use self::session::{Session, arrived};
+pub use self::source::Source;
+use super::answer::{location, protocol, refused};
 use super::download::Progress;
 use super::error::ClientError;
+use super::host::Action;
 use super::ledger::{Entry, Ledger};
 use super::retry::Trouble;
-use super::transport::{Action, Failed, Host, Request, location, protocol, refused};
-use super::{Client, Repository, Scopes, redirect};
+use super::transport::{Failed, Request};
+use super::{Repository, Scopes, redirect};
 use crate::document::Descriptor;
 
 /// Piece size once a registry has refused a larger body. What every registry known to have a limit accepts.
 const SMALL_PIECE: u64 = 4 << 20;
-/// Read from disk at once; the only memory an upload needs.
-const BUFFER: usize = 256 << 10;
 
 const CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
-
-/// Where a blob's bytes are.
-#[derive(Clone, Debug)]
-pub enum Source {
-    /// In a file.
-    File(PathBuf),
-    /// Here.
-    Bytes(Bytes),
-    /// In a file that is still being fetched. Who sends it waits for each piece; what turns out to be damaged is never sent to its end.
-    Arriving(Arriving),
-}
 
 /// How a blob came to its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +59,7 @@ impl Repository {
     ) -> Result<Moved, ClientError> {
         let mut entry = ledger.entry(self.registry(), &self.name, &blob.digest);
         if let Some(location) = entry.as_mut().and_then(Entry::location) {
-            let mut session = self.session(location, 0, entry.take());
+            let mut session = Session::new(self, location, 0, entry.take());
             session.is_inherited = true;
             // A registry that does not know it any more may say so in any way.
             match session.ask(self).await {
@@ -201,26 +183,13 @@ impl Repository {
                 let least = response.headers().get(CHUNK_MIN_LENGTH);
                 let least_piece =
                     least.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or_default();
-                let mut session = self.session(target, least_piece, entry);
+                let mut session = Session::new(self, target, least_piece, entry);
                 session.note();
                 Ok(Begun::Session(Box::new(session)))
             }
             // Some refuse to mount what they do not have instead of opening an upload.
             _ if mount_from.is_some() => Box::pin(self.begin(blob, None, entry)).await,
             _ => Err(refused(&self.host, &Method::POST, response).await),
-        }
-    }
-
-    fn session(&self, url: Url, least_piece: u64, entry: Option<Entry>) -> Session {
-        Session {
-            client: self.client.clone(),
-            host: self.host.clone(),
-            scopes: self.push(),
-            url,
-            least_piece,
-            open: true,
-            is_inherited: false,
-            entry,
         }
     }
 
@@ -284,80 +253,6 @@ enum Step {
     Failed(Failed),
 }
 
-/// An open upload. Dropped unfinished, it is cancelled, unless it is written down for another process.
-struct Session {
-    client: Client,
-    host: Arc<Host>,
-    scopes: Scopes,
-    url: Url,
-    least_piece: u64,
-    open: bool,
-    /// An earlier process began it; nobody can say what it sent.
-    is_inherited: bool,
-    entry: Option<Entry>,
-}
-
-impl Session {
-    fn note(&mut self) {
-        if let Some(entry) = &mut self.entry {
-            entry.note(&self.url);
-        }
-    }
-
-    /// Goes where the last answer points; an answer without `Location` means "as before".
-    fn follow(&mut self, response: &Response) -> Result<(), ClientError> {
-        if response.headers().contains_key(reqwest::header::LOCATION) {
-            let target = location(&self.url, response.headers())?;
-            redirect::check(&self.host.base, &target, self.host.private_redirects)?;
-            if self.url != target {
-                self.url = target;
-                self.note();
-            }
-        }
-        Ok(())
-    }
-
-    /// How much the registry has; nothing if it does not know this upload any more.
-    async fn ask(&mut self, repository: &Repository) -> Result<Option<u64>, ClientError> {
-        let request = Request::new(Method::GET, self.url.clone(), self.scopes.clone(), Action::Write);
-        let response = repository.client.send(&self.host, request).await?;
-        if !response.status().is_success() {
-            self.open = false;
-            return Ok(None);
-        }
-        self.follow(&response)?;
-        Ok(arrived(response.headers()))
-    }
-
-    fn done(&mut self) {
-        self.open = false;
-        if let Some(entry) = self.entry.take() {
-            entry.forget();
-        }
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        if self.open && self.entry.is_none() {
-            let (client, host) = (self.client.clone(), self.host.clone());
-            let request = Request::new(Method::DELETE, self.url.clone(), self.scopes.clone(), Action::Write);
-            // A registry forgets abandoned uploads by itself; this is only polite.
-            runtime.spawn(async move { client.send(&host, request).await.map(drop) });
-        }
-    }
-}
-
-/// Reads `Range: 0-<last>`. `0-0` is what an empty upload has, so it counts as nothing.
-fn arrived(headers: &HeaderMap) -> Option<u64> {
-    let range = headers.get(RANGE)?.to_str().ok()?;
-    let range = range.strip_prefix("bytes=").unwrap_or(range);
-    let (first, last) = range.split_once('-')?;
-    let last: u64 = last.trim().parse().ok()?;
-    (first.trim() == "0").then_some(if last == 0 { 0 } else { last + 1 })
-}
-
 fn piece_headers(at: u64, length: u64, size: u64) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
@@ -369,52 +264,4 @@ fn piece_headers(at: u64, length: u64, size: u64) -> HeaderMap {
         headers.insert(CONTENT_RANGE, range);
     }
     headers
-}
-
-impl Source {
-    /// A body with the bytes of `range`.
-    async fn open(&self, range: Range<u64>, progress: Progress) -> Result<Body, ClientError> {
-        match self {
-            Source::Bytes(bytes) => {
-                let end = usize::try_from(range.end).unwrap_or(usize::MAX).min(bytes.len());
-                let start = usize::try_from(range.start).unwrap_or(usize::MAX).min(end);
-                progress((end - start) as u64);
-                Ok(bytes.slice(start..end).into())
-            }
-            Source::Arriving(arrival) => {
-                let pieces = arrival.clone().read(range);
-                Ok(Body::wrap_stream(pieces.inspect(move |piece| {
-                    progress(piece.as_ref().map_or(0, |piece| piece.len() as u64));
-                })))
-            }
-            Source::File(path) => {
-                let failed = |source| ClientError::Local { step: "read", path: path.clone(), source };
-                let mut file = tokio::fs::File::open(path).await.map_err(failed)?;
-                file.seek(SeekFrom::Start(range.start)).await.map_err(failed)?;
-                let reader = ReaderStream::with_capacity(file.take(range.end - range.start), BUFFER);
-                Ok(Body::wrap_stream(reader.inspect(move |piece| {
-                    progress(piece.as_ref().map_or(0, |piece| piece.len() as u64));
-                })))
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_has_arrived_is_read_from_the_range() {
-        let check = |range: &str, expected: Option<u64>| {
-            let headers = HeaderMap::from_iter([(RANGE, range.parse().unwrap())]);
-            assert_eq!(arrived(&headers), expected, "{range}");
-        };
-        check("0-99", Some(100));
-        check("bytes=0-99", Some(100));
-        check("0-0", Some(0));
-        check("5-99", None);
-        check("0-x", None);
-        check("", None);
-    }
 }
