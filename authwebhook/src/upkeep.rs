@@ -75,7 +75,8 @@ impl Upkeep {
             let outcome = self.round().await;
             match &outcome {
                 Ok(()) if !was_ready => {
-                    info!(configurations = ?self.configurations, "registered and answering")
+                    let Names { mutating, validating } = &self.configurations;
+                    info!(mutating, validating, "registered and answering");
                 }
                 Ok(()) => {}
                 Err(reason) => {

@@ -90,6 +90,18 @@ impl DeclarationError {
     }
 }
 
+impl Declaration {
+    /// The same, with components as these options of deployment change them.
+    pub fn with_options(mut self, root: &Path, options: &[String]) -> Result<Declaration, DeclarationError> {
+        for option in options {
+            let components = self.components.take();
+            self.components =
+                components.map(|components| components.with_option(root, option)).transpose()?;
+        }
+        Ok(self)
+    }
+}
+
 /// Reads the pipeline called `name` of the workspace `root` and what it refers to.
 pub fn load(root: &Path, name: &str) -> Result<Declaration, DeclarationError> {
     let spec = spec::load(root, name)?;

@@ -38,6 +38,8 @@ pub struct Request {
     pub home: PathBuf,
     /// The `slipway-engine` binary.
     pub engine: PathBuf,
+    /// Options of deployment: names of folders in `manifests/options`.
+    pub options: Vec<String>,
     /// Components to leave out.
     pub without: Vec<String>,
     /// Only these tiers, and what they cannot do without.

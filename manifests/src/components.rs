@@ -2,6 +2,7 @@
 
 mod file;
 mod folder;
+mod option;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -68,6 +69,14 @@ pub enum LoadError {
         file: PathBuf,
         /// What the operating system said.
         source: std::io::Error,
+    },
+    /// No option has that name.
+    #[error("deploy with the option `{name}`: there is none of that name\n  = hint: {hint}")]
+    UnknownOption {
+        /// What was asked for.
+        name: String,
+        /// The likely fix.
+        hint: String,
     },
     /// A file says something that cannot be.
     #[error("{0}")]

@@ -172,7 +172,8 @@ pub(super) fn request(workspace: &Workspace, name: String) -> Request {
 }
 
 pub(super) async fn decide(workspace: &Workspace, request: &Request) -> Result<(Plan, Cluster), Failure> {
-    let declaration = declaration::load(&workspace.root, PIPELINE)?;
+    let declaration =
+        declaration::load(&workspace.root, PIPELINE)?.with_options(&workspace.root, &request.options)?;
     let facts = Facts::gather(&workspace.root, &workspace.home).await;
     let plan = plan::plan(&declaration, &facts, request)?;
     let cluster = plan.cluster.clone().ok_or_else(|| {

@@ -20,11 +20,15 @@ use super::workspace::{Workspace, told};
 #[command(after_help = "Examples:
   cargo xtask cluster up && cargo xtask deploy
   cargo xtask deploy --without authorizer
+  cargo xtask deploy --option authorizer-tls   changed as manifests/options/authorizer-tls says
   cargo xtask deploy --cluster slipway-e2e     to the cluster a run has left up")]
 pub(super) struct Arguments {
     /// The cluster's name; the declaration's unless given
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
+    /// Deploy as a folder of manifests/options says (may be repeated)
+    #[arg(long = "option", value_name = "OPTION")]
+    options: Vec<String>,
     /// Leave a component out (may be repeated)
     #[arg(long, value_name = "COMPONENT")]
     without: Vec<String>,
@@ -47,6 +51,7 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
         kind::Chosen::Existing { context, .. } => kind::Provider::Existing(context.clone()),
     };
     let request = Request {
+        options: arguments.options,
         without: arguments.without,
         registry: arguments.registry,
         provider: Some(provider),

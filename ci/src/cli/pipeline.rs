@@ -117,6 +117,7 @@ fn request(workspace: &Workspace, selection: Selection) -> Request {
         root: workspace.root.clone(),
         home: workspace.home.clone(),
         engine: workspace.engine.clone(),
+        options: Vec::new(),
         without,
         tiers,
         from,

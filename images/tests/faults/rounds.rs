@@ -127,8 +127,16 @@ impl World {
             assert!(runs < RUNS, "seed {seed}: it does not come to an end");
         }
         let lock = Lock::load(folder.path()).unwrap();
-        let verified = verify(&Client::new(Options::default()), &mirror, &lock, None).await;
-        assert_eq!((verified.sound, verified.faults), (self.images.len(), vec![]), "seed {seed}");
+        // The wires may have faults left; what could not be looked at for them is neither sound nor at fault.
+        for run in 1.. {
+            let verified = verify(&Client::new(Options::default()), &mirror, &lock, None).await;
+            assert_eq!(verified.faults, vec![], "seed {seed}");
+            if verified.failures.is_empty() {
+                assert_eq!(verified.sound, self.images.len(), "seed {seed}");
+                break;
+            }
+            assert!(run < RUNS, "seed {seed}: it cannot be verified: {:?}", verified.failures);
+        }
         self.both_are_the_same(&destination, seed).await;
     }
 

@@ -13,7 +13,7 @@ use super::{Component, LoadError};
 use crate::document;
 use crate::object::{Object, ObjectId};
 
-const KUSTOMIZATION: &str = "kustomization.yaml";
+pub(super) const KUSTOMIZATION: &str = "kustomization.yaml";
 
 /// Only what plain files need. Generators and patches would make the applied objects differ from the files.
 #[derive(Deserialize)]
@@ -115,18 +115,18 @@ fn read_kustomization(root: &Path, folder: &Path) -> Result<(PathBuf, String, Ku
         match mistake.hint {
             Some(_) => mistake,
             None => mistake
-                .hint("only `resources` is read: the files are complete, nothing is generated or patched"),
+                .hint("only `resources` is read: the files are complete; what changes them is an option, in manifests/options"),
         }
     })?;
     Ok((file, input, kustomization))
 }
 
-fn read_objects(root: &Path, file: &Path) -> Result<Vec<Object>, LoadError> {
+pub(super) fn read_objects(root: &Path, file: &Path) -> Result<Vec<Object>, LoadError> {
     let input = read_text(root, file)?;
     Ok(document::read(file, &input)?)
 }
 
-fn read_text(root: &Path, file: &Path) -> Result<String, LoadError> {
+pub(super) fn read_text(root: &Path, file: &Path) -> Result<String, LoadError> {
     fs::read_to_string(root.join(file)).map_err(|source| LoadError::Read { file: file.to_path_buf(), source })
 }
 
@@ -144,8 +144,9 @@ fn yaml_files(root: &Path, folder: &Path) -> Result<Vec<String>, LoadError> {
     Ok(files)
 }
 
-fn at(file: &Path, input: &str, resource: &Spanned<String>, message: String) -> Mistake {
+pub(super) fn at(file: &Path, input: &str, resource: &Spanned<String>, message: String) -> Mistake {
     let position = |value: u64| usize::try_from(value).unwrap_or(1);
     let (line, column) = (position(resource.referenced.line()), position(resource.referenced.column()));
-    Mistake::at(file, input, line, column, resource.value.chars().count(), message)
+    let first = resource.value.lines().next().unwrap_or_default();
+    Mistake::at(file, input, line, column, first.chars().count(), message)
 }

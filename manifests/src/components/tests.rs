@@ -142,6 +142,7 @@ fn what_kubectl_would_deploy_differently_is_refused() {
       |
     3 | namePrefix: x-
       | ^^^^^^^^^^
+      = hint: only `resources` is read: the files are complete; what changes them is an option, in manifests/options
     "#);
     insta::assert_snapshot!(two("[component.base]\n").mistake(), @r#"
     manifests/kustomization.yaml:2:5: `web` is not a component's folder
