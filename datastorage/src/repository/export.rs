@@ -95,11 +95,14 @@ pub(super) enum Order {
 }
 
 impl Order {
-    /// The clause that follows the conditions.
+    /// The clause that follows the conditions. Columns are named with their table: without, PostgreSQL sorts by what is selected under the same
+    /// name, which is another type, and no index helps.
     pub(super) fn clause(self) -> &'static str {
         match self {
-            Self::NewestFirst => " ORDER BY event_timestamp DESC, event_id DESC LIMIT ",
-            Self::OldestFirst => " ORDER BY event_timestamp, event_id LIMIT ",
+            Self::NewestFirst => {
+                " ORDER BY audit_events.event_timestamp DESC, audit_events.event_id DESC LIMIT "
+            }
+            Self::OldestFirst => " ORDER BY audit_events.event_timestamp, audit_events.event_id LIMIT ",
         }
     }
 }

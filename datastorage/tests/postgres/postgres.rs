@@ -137,7 +137,8 @@ impl Server {
         self.directory.join("data")
     }
 
-    fn log(&self) -> String {
+    /// What it said since it was made.
+    pub fn log(&self) -> String {
         fs::read_to_string(self.directory.join("log")).unwrap_or_default()
     }
 }

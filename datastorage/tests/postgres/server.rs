@@ -1,10 +1,11 @@
 //! What only PostgreSQL has: partitions, and a server that may not be there.
 
-use datastorage::repository::{OpenError, Repository};
-use sqlx::{Connection, PgConnection};
+use datastorage::repository::{Filter, OpenError, Repository};
+use sqlx::{Connection, Executor, PgConnection};
 
 use crate::database::{Database, server};
 use crate::event::at;
+use crate::postgres::{Server, Writes};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_month_nobody_prepared_gets_its_partition_with_the_first_event() {
@@ -23,6 +24,41 @@ async fn a_month_nobody_prepared_gets_its_partition_with_the_first_event() {
     // This month and three more were made ahead.
     assert_eq!(partitions.len(), 6, "{partitions:?}");
     assert!(repository.verify_chain("rr-1").await.unwrap().is_valid);
+}
+
+/// A page of many events would otherwise be found by sorting all of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_events_is_read_from_an_index_and_nothing_is_sorted() {
+    // A server of its own, whose log has the plans of this test only.
+    let server = Server::start(Writes::Buffered);
+    let url = server.url("postgres");
+    let repository = Repository::open(&url).await.unwrap();
+    repository.write(vec![at("rr-1", 1, "2026-11-28T12:00:00Z")]).await.unwrap();
+    repository.close().await;
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    for setting in [
+        "session_preload_libraries = auto_explain",
+        "auto_explain.log_min_duration = 0",
+        // With one event, sorting it would be as good.
+        "enable_sort = off",
+        "enable_seqscan = off",
+        "enable_bitmapscan = off",
+    ] {
+        let statement = format!("ALTER DATABASE postgres SET {setting}");
+        connection.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
+    }
+    let repository = Repository::open(&url).await.unwrap();
+    for correlation_id in [None, Some("rr-1".to_owned())] {
+        let filter = Filter { correlation_id, limit: 10, ..Filter::default() };
+        assert_eq!(repository.query(&filter).await.unwrap().events.len(), 1);
+    }
+    let log = server.log();
+    let plans: Vec<&str> =
+        log.split("Query Text: ").filter(|plan| plan.contains("ORDER BY audit_events")).collect();
+    assert_eq!(plans.len(), 2, "{log}");
+    for plan in plans {
+        assert!(plan.contains("Index Scan") && !plan.contains("Sort  (cost"), "{plan}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
