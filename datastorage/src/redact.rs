@@ -52,11 +52,20 @@ pub fn text(text: &str) -> String {
 }
 
 fn member(name: &str, value: &mut Value) {
-    if FIELDS.contains(&name) && !value.is_null() {
-        *value = BLANK.into();
-        return;
+    match FIELDS.contains(&name) {
+        true => blank(value),
+        false => self::value(value),
     }
-    self::value(value);
+}
+
+/// Lists and objects keep their shape, which the contract prescribes.
+fn blank(value: &mut Value) {
+    match value {
+        Value::Null => {}
+        Value::Array(items) => items.iter_mut().for_each(blank),
+        Value::Object(members) => members.iter_mut().for_each(|(_, value)| blank(value)),
+        Value::String(_) | Value::Number(_) | Value::Bool(_) => *value = BLANK.into(),
+    }
 }
 
 fn value(value: &mut Value) {
@@ -102,7 +111,7 @@ mod tests {
         let blanked = event(sent);
         assert_eq!(blanked.actor_id, BLANK);
         assert_eq!(blanked.event_data["outer"], json!([{"phone_number": BLANK, "note": BLANK}]));
-        assert_eq!(blanked.event_data["recipients"], BLANK);
+        assert_eq!(blanked.event_data["recipients"], json!([{"slack": BLANK}]));
         assert_eq!(blanked.event_data["alert_name"], "a");
     }
 }
