@@ -31,27 +31,8 @@ struct Kustomization {
 pub(super) fn load(root: &Path, entry: &Entry) -> Result<Component, LoadError> {
     let Entry { name, folder, needs, deadline, readiness, provides, admission_probe, restarts } = entry;
     let (file, input, kustomization) = read_kustomization(root, folder)?;
-    let present = yaml_files(root, folder)?;
-    let mut objects = Vec::new();
-    let mut listed = Vec::new();
-    for resource in &kustomization.resources {
-        if !present.contains(&resource.value) {
-            let message = format!("`{}` is not a YAML file of {}", resource.value, folder.display());
-            let hint = did_you_mean(&resource.value, present.iter().map(String::as_str));
-            return Err(at(&file, &input, resource, message).maybe_hint(hint).into());
-        }
-        objects.extend(read_objects(root, &folder.join(&resource.value))?);
-        listed.push(resource.value.clone());
-    }
-    let forgotten =
-        present.iter().find(|file| !listed.contains(file) && admission_probe.as_ref() != Some(file));
-    if let Some(forgotten) = forgotten {
-        let message =
-            format!("`{forgotten}` lies in the folder and is not listed, so nobody would deploy it");
-        return Err(Mistake::whole_file(&file, message)
-            .hint(format!("add `- {forgotten}` to `resources`"))
-            .into());
-    }
+    let resources: Vec<&Spanned<String>> = kustomization.resources.iter().collect();
+    let objects = read_listed(root, &file, &input, &resources, admission_probe.as_deref())?;
     let admission_probe = match admission_probe {
         Some(probe) => read_objects(root, &folder.join(probe))?.into_iter().next(),
         None => None,
@@ -67,6 +48,37 @@ pub(super) fn load(root: &Path, entry: &Entry) -> Result<Component, LoadError> {
         objects,
         admission_probe,
     })
+}
+
+/// Reads the objects of the files that a kustomization lists, which has to be every YAML file beside it but `probe`.
+pub(super) fn read_listed(
+    root: &Path,
+    kustomization: &Path,
+    input: &str,
+    resources: &[&Spanned<String>],
+    probe: Option<&str>,
+) -> Result<Vec<Object>, LoadError> {
+    let folder = kustomization.parent().unwrap_or(Path::new(""));
+    let present = yaml_files(root, folder)?;
+    let mut objects = Vec::new();
+    for resource in resources {
+        if !present.contains(&resource.value) {
+            let message = format!("`{}` is not a YAML file of {}", resource.value, folder.display());
+            let hint = did_you_mean(&resource.value, present.iter().map(String::as_str));
+            return Err(at(kustomization, input, resource, message).maybe_hint(hint).into());
+        }
+        objects.extend(read_objects(root, &folder.join(&resource.value))?);
+    }
+    let is_listed = |file: &str| resources.iter().any(|resource| resource.value == file);
+    let forgotten = present.iter().find(|file| !is_listed(file) && probe != Some(file.as_str()));
+    if let Some(forgotten) = forgotten {
+        let message =
+            format!("`{forgotten}` lies in the folder and is not listed, so nobody would deploy it");
+        return Err(Mistake::whole_file(kustomization, message)
+            .hint(format!("add `- {forgotten}` to `resources`"))
+            .into());
+    }
+    Ok(objects)
 }
 
 /// The top-level kustomization must list exactly the declared components.
@@ -121,7 +133,7 @@ fn read_kustomization(root: &Path, folder: &Path) -> Result<(PathBuf, String, Ku
     Ok((file, input, kustomization))
 }
 
-pub(super) fn read_objects(root: &Path, file: &Path) -> Result<Vec<Object>, LoadError> {
+fn read_objects(root: &Path, file: &Path) -> Result<Vec<Object>, LoadError> {
     let input = read_text(root, file)?;
     Ok(document::read(file, &input)?)
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
-use super::folder::{KUSTOMIZATION, at, read_objects, read_text};
+use super::folder::{KUSTOMIZATION, at, read_text};
 use super::{Component, Components, LoadError, folder};
 
 /// Folder of the options, relative to the workspace.
@@ -66,9 +66,7 @@ impl Components {
             let message = format!("`{}` is not a component's folder", listed.value);
             return Err(at(&file, &input, listed, message).into());
         };
-        for listed in files {
-            component.objects.extend(read_objects(root, &folder.join(&listed.value))?);
-        }
+        component.objects.extend(folder::read_listed(root, &file, &input, &files, None)?);
         for change in &kustomization.patches {
             apply(component, change)
                 .map_err(|(place, message, hint)| at(&file, &input, place, message).maybe_hint(hint))?;

@@ -55,6 +55,8 @@ fn what_an_option_cannot_mean_is_shown_where_it_is_written() {
         "resources: [map.yaml]\n".to_owned(),
         "resources: [../../web]\nnamePrefix: x-\n".to_owned(),
         "resources: [../../web, map.yaml, map.yaml]\n".to_owned(),
+        "resources: [../../web, mpa.yaml]\n".to_owned(),
+        "resources: [../../web]\n".to_owned(),
     ];
     let shown: Vec<String> = wrong.iter().map(|text| with_option(text).unwrap_err()).collect();
     insta::assert_snapshot!(shown.join("\n\n"), @r"
@@ -93,6 +95,15 @@ fn what_an_option_cannot_mean_is_shown_where_it_is_written() {
     1 | apiVersion: v1
       | ^
       = hint: keep one of the two documents
+
+    manifests/options/tls/kustomization.yaml:1:24: `mpa.yaml` is not a YAML file of manifests/options/tls
+      |
+    1 | resources: [../../web, mpa.yaml]
+      |                        ^^^^^^^^
+      = hint: did you mean `map.yaml`?
+
+    manifests/options/tls/kustomization.yaml: `map.yaml` lies in the folder and is not listed, so nobody would deploy it
+      = hint: add `- map.yaml` to `resources`
     ");
 }
 
